@@ -1,0 +1,103 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+)
+
+// Shard is a shard as its stream lists it.
+type Shard struct {
+	ID       string
+	Parents  []string // none, one (split) or two (merge) shard ids; they may have been trimmed
+	HashFrom string   // first hash key, decimal, inclusive
+	HashTo   string   // last hash key, decimal, inclusive
+	Start    string   // starting sequence number
+	Closed   bool     // it has an ending sequence number
+}
+
+// Entry is where a subscriber that is behind the checkpoint stands.
+type Entry struct {
+	// At is the last position before the subscriber's first unsettled one.
+	At Position
+	// Keys are its parked keys, each with its own position, which governs
+	// the key instead of At.
+	Keys map[string]Position
+}
+
+// Saved is what a lease item says of progress. For every subscriber of the
+// roster: an entry in Behind says where it stands; without one it has settled
+// everything up to Checkpoint.
+type Saved struct {
+	Checkpoint Position
+	Roster     []string // sorted names of the subscribers that Checkpoint covers; empty: never saved by Shardline
+	Behind     map[string]Entry
+}
+
+// Lease is an item of the lease table.
+type Lease struct {
+	Key     string // the lease key: Shard, or Stream:Shard in a multi-stream table
+	Stream  string // account:stream:epoch in a multi-stream table, else empty
+	Shard   string
+	Owner   string // worker id; empty: nobody
+	Counter int64  // grows with every write of the owner
+	Tenure  string // random, made at every take
+	// HandingOver is the owner that is still draining; Owner is then the
+	// worker that it hands the lease to (checkpointOwner of KCL 3.x).
+	HandingOver string
+	Switches    int64 // ownerSwitchesSinceCheckpoint
+	Saved
+	Parents  []string
+	Children []string
+	HashFrom string
+	HashTo   string
+}
+
+// Finished says whether the shard has been read to its end.
+func (l Lease) Finished() bool { return l.Checkpoint == ShardEnd }
+
+var (
+	// ErrConflict: the item is not as the condition of the write says:
+	// another worker wrote it. Nothing was changed.
+	ErrConflict = errors.New("lease changed by another worker")
+	// ErrNotFound: no such lease.
+	ErrNotFound = errors.New("no such lease")
+	// ErrExists: there is such a lease already.
+	ErrExists = errors.New("lease exists")
+	// ErrLeaseLost is the cause with which a tenure's context ends when its
+	// lease belongs to somebody else, or could not be renewed in time.
+	ErrLeaseLost = errors.New("lease lost")
+)
+
+// Store keeps leases, and what belongs to them: the names of rosters and the
+// part of Behind that is too large for the item. Every write is conditional.
+// An error other than the sentinels means that the outcome is unknown: the
+// caller settles it by Get, comparing tenure and counter.
+type Store interface {
+	// Prepare creates what is missing and checks the shape of what is there.
+	Prepare(ctx context.Context) error
+	// List reads all leases, possibly a little old.
+	List(ctx context.Context) ([]Lease, error)
+	// Get reads one lease consistently. ErrNotFound.
+	Get(ctx context.Context, key string) (Lease, error)
+	// Create puts a lease without owner. ErrExists.
+	Create(ctx context.Context, l Lease) error
+	// Take makes owner the owner in a new tenure, if counter and owner are
+	// still as seen. It removes HandingOver. ErrConflict.
+	Take(ctx context.Context, seen Lease, owner, tenure string) (Lease, error)
+	// Renew bumps the counter, and saves positions when save is not nil, if
+	// counter and tenure are still held's, and nobody asked for the lease
+	// unless held says so itself. ErrConflict.
+	Renew(ctx context.Context, held Lease, save *Saved) (Lease, error)
+	// Release gives the lease up, to the worker that asked for it if one
+	// did, with the last positions. ErrConflict.
+	Release(ctx context.Context, held Lease, save *Saved) error
+	// Ask asks the owner of a lease to hand it over to owner (KCL 3.x's
+	// handoff): Owner becomes owner, HandingOver the old one, the counter
+	// stays. ErrConflict.
+	Ask(ctx context.Context, seen Lease, owner string) error
+	// SetChildren writes the children's shard ids beside the counter.
+	SetChildren(ctx context.Context, held Lease, children []string) error
+	// Delete removes a lease if its counter and owner are still as seen.
+	// ErrConflict.
+	Delete(ctx context.Context, seen Lease) error
+}

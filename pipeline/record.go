@@ -1,0 +1,88 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/shardline/shardline/checkpoint"
+)
+
+// Record is one user record of a shard.
+type Record struct {
+	Position     checkpoint.Position
+	PartitionKey string
+	Data         []byte    // shared by all subscribers: nobody writes to it
+	Arrival      time.Time // approximate arrival time, by the stream's clock
+
+	// Filled in by the worker before the record is appended.
+	Description
+}
+
+// Description is what a source's Describe says of a record.
+type Description struct {
+	Key         string // the lane key; never empty for a record that is delivered
+	Type        string // message type; empty: unknown
+	ContentType string
+	Action      string // SOAPAction, or the action of SOAP 1.2; empty: none
+	SOAP        string // "1.1", "1.2" or empty
+}
+
+// Describe says what a record is and which key orders it. An error means
+// that the record cannot be read or keyed: it goes to the dead letters of its
+// source.
+type Describe func(partitionKey string, data []byte) (Description, error)
+
+// Stream is what identifies a stream.
+type Stream struct {
+	ARN     string
+	Account string
+	Name    string
+	Created time.Time // to the second: a stream made again under its name is another one
+}
+
+var (
+	// ErrStreamGone: the stream does not exist (any more).
+	ErrStreamGone = errors.New("no such stream")
+	// ErrShardGone: the shard does not exist (any more): the stream trimmed it.
+	ErrShardGone = errors.New("no such shard")
+	// ErrDenied: the role is refused or lacks a permission.
+	ErrDenied = errors.New("access denied")
+	// ErrThrottled: the service asks to slow down.
+	ErrThrottled = errors.New("throttled")
+)
+
+// Source is a stream and the way to reach it.
+type Source interface {
+	Name() string
+	// Stream identifies the stream.
+	Stream(ctx context.Context) (Stream, error)
+	// Shards lists every shard that the stream still knows, and says when by
+	// the service's own clock.
+	Shards(ctx context.Context) ([]checkpoint.Shard, time.Time, error)
+	// Reader reads a shard from behind a position: records that the position
+	// covers may come again. It starts nothing.
+	Reader(shard string, from checkpoint.Position) Reader
+}
+
+// Reader reads one shard from front to end. It is used by one goroutine.
+type Reader interface {
+	// Wait returns when the next read is due: it paces reads, and backs off
+	// after an error of Read.
+	Wait(ctx context.Context) error
+	// Read reads at most ReadBytes bytes of records. After an error the next
+	// Read continues at the same place.
+	Read(ctx context.Context) (Batch, error)
+}
+
+// ReadBytes bounds the data of one batch: the service's limit per call, and
+// the largest record.
+const ReadBytes = 10 << 20
+
+// Batch is the answer of one read.
+type Batch struct {
+	Records  []Record
+	Lag      time.Duration      // how far behind the tip the last record was read
+	End      bool               // the shard is closed and this was its last batch
+	Children []checkpoint.Shard // with End: the shards that continue it
+}

@@ -92,13 +92,14 @@ func (c *Cursor) Settle(e *Entry) {
 // Through is the index up to which everything is settled.
 func (c *Cursor) Through() uint64 { return c.done.Load().Index }
 
-// settledThrough is the position up to which everything is settled.
-func (c *Cursor) settledThrough() checkpoint.Position {
+// settledThrough is the position up to which everything is settled, and the
+// parked keys below it as long as nothing has moved.
+func (c *Cursor) settledThrough() checkpoint.Entry {
 	e := c.done.Load()
 	if e.Index == 0 || (len(c.start.Keys) == 0 && c.start.At.Covers(e.Position, e.Arrival)) {
-		return c.start.At
+		return c.start
 	}
-	return e.Position
+	return checkpoint.Entry{At: e.Position}
 }
 
 func (c *Cursor) settledBefore(e *Entry) bool {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 )
@@ -86,4 +87,32 @@ func (l *Log) moved(from uint64) {
 		default:
 		}
 	}
+}
+
+// wait returns when a cursor that held the tail has moved on, or when freed
+// is closed; false: ctx has ended.
+func (l *Log) wait(ctx context.Context, freed <-chan struct{}) bool {
+	l.blocked.Store(true)
+	// A cursor may have moved between the last free and the flag.
+	if l.tailMoved() {
+		return true
+	}
+	select {
+	case <-l.room:
+	case <-freed:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+func (l *Log) tailMoved() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.cursors {
+		if c.done.Load().Index <= l.tail.Index {
+			return false
+		}
+	}
+	return true
 }

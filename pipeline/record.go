@@ -26,6 +26,7 @@ type Description struct {
 	ContentType string
 	Action      string // SOAPAction, or the action of SOAP 1.2; empty: none
 	SOAP        string // "1.1", "1.2" or empty
+	Fallback    string // why Key is the partition key although another one is configured; empty: it is as configured
 }
 
 // Describe says what a record is and which key orders it. An error means

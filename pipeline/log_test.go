@@ -1,0 +1,81 @@
+package pipeline
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/shardline/shardline/checkpoint"
+)
+
+// TestCursorsAgainstModel appends, takes, settles and frees at random, and
+// compares every cursor with a plain list of what is settled.
+func TestCursorsAgainstModel(t *testing.T) {
+	for seed := range uint64(200) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 1))
+			log := newLog()
+			type model struct {
+				*Cursor
+				start   int
+				open    []*Entry
+				settled map[uint64]bool
+				last    map[string]uint64
+			}
+			var cursors []*model
+			for range 1 + rng.IntN(4) {
+				m := &model{start: rng.IntN(30), settled: map[uint64]bool{}, last: map[string]uint64{}}
+				start := checkpoint.Entry{At: checkpoint.Number(fmt.Sprint(m.start), 0)}
+				m.Cursor = newCursor(ShardInfo{}, log, start, func() bool { return true })
+				cursors = append(cursors, m)
+				log.cursors = append(log.cursors, m.Cursor)
+			}
+			n := 0
+			for range 600 {
+				if rng.IntN(2) == 0 {
+					n++
+					key := fmt.Sprint("k", rng.IntN(4))
+					log.append(Record{Position: checkpoint.Number(fmt.Sprint(n), 0), Description: Description{Key: key}, Data: make([]byte, 10)}, rng.IntN(20) == 0)
+				}
+				m := cursors[rng.IntN(len(cursors))]
+				if rng.IntN(3) > 0 {
+					if e := m.Next(); e != nil {
+						if int(e.Index) <= m.start || e.skipped {
+							t.Fatalf("Next gave %d, which was settled before (start %d, skipped %v)", e.Index, m.start, e.skipped)
+						}
+						m.open = append(m.open, e)
+					}
+				}
+				if len(m.open) > 0 && rng.IntN(3) > 0 {
+					i := rng.IntN(len(m.open))
+					e := m.open[i]
+					m.open = append(m.open[:i], m.open[i+1:]...)
+					m.settled[e.Index] = true
+					m.Settle(e)
+					if f := m.Following(e); f != nil && (f.Key != e.Key || f.Index <= e.Index || m.settled[f.Index]) {
+						t.Fatalf("Following(%d) is %d (%s %s, settled %v)", e.Index, f.Index, e.Key, f.Key, m.settled[f.Index])
+					}
+				}
+				through := m.taken.Index
+				for _, e := range m.open {
+					through = min(through, e.Index-1)
+				}
+				if m.Through() != through {
+					t.Fatalf("Through is %d, want %d (taken %d)", m.Through(), through, m.taken.Index)
+				}
+				want := checkpoint.Number(fmt.Sprint(max(int(through), m.start)), 0)
+				if got := m.settledThrough(); got.At != want {
+					t.Fatalf("settled through %s, want %s", got.At, want)
+				}
+				low := uint64(n)
+				for _, c := range cursors {
+					low = min(low, c.Through())
+				}
+				log.free()
+				if log.tail.Index != low || log.bytes != int64(uint64(n)-low)*(10+entryBytes) {
+					t.Fatalf("tail %d bytes %d, want %d and %d", log.tail.Index, log.bytes, low, (uint64(n)-low)*(10+entryBytes))
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,99 @@
+package pipeline
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/shardline/shardline/checkpoint"
+)
+
+// Metrics are the worker's: per source, and per shard that it owns.
+type Metrics struct {
+	up         *prometheus.GaugeVec
+	gaps       *prometheus.CounterVec
+	unreadable *prometheus.CounterVec
+	keyless    *prometheus.CounterVec
+
+	savedAge *prometheus.Desc
+	window   *prometheus.Desc
+
+	mu     sync.Mutex
+	budget *Budget
+	shards map[shardLabel]*checkpoint.Tenure
+}
+
+type shardLabel struct{ source, shard string }
+
+// NewMetrics registers the worker's metrics.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "shardline_pipeline_source_up",
+			Help: "1 when the source's stream and shards can be read, 0 when the last try was refused."}, []string{"source"}),
+		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_gaps_total",
+			Help: "Shards that the stream trimmed before they were read to their end."}, []string{"source"}),
+		unreadable: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_unreadable_records_total",
+			Help: "Records that could not be read or keyed and went to the dead letters of their source."}, []string{"source"}),
+		keyless: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_keyless_records_total",
+			Help: "Records without one value for the configured key, which took their partition key, by reason."}, []string{"source", "reason"}),
+		savedAge: prometheus.NewDesc("shardline_pipeline_saved_age_seconds",
+			"Seconds since the shard's positions were last written to the lease table.", []string{"source", "shard"}, nil),
+		window: prometheus.NewDesc("shardline_pipeline_window_bytes",
+			"Bytes that the shard logs hold or have reserved for reads.", nil, nil),
+		shards: make(map[shardLabel]*checkpoint.Tenure),
+	}
+	reg.MustRegister(m.up, m.gaps, m.unreadable, m.keyless, m)
+	return m
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- m.savedAge
+	ch <- m.window
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.budget != nil {
+		ch <- prometheus.MustNewConstMetric(m.window, prometheus.GaugeValue, float64(m.budget.Used()))
+	}
+	for l, t := range m.shards {
+		ch <- prometheus.MustNewConstMetric(m.savedAge, prometheus.GaugeValue, time.Since(t.SavedAt()).Seconds(), l.source, l.shard)
+	}
+}
+
+func (m *Metrics) watch(b *Budget) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.budget = b
+}
+
+// serve counts a shard as owned until the function that it returns is called.
+func (m *Metrics) serve(source, shard string, t *checkpoint.Tenure) (done func()) {
+	label := shardLabel{source, shard}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shards[label] = t
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.shards[label] == t {
+			delete(m.shards, label)
+		}
+	}
+}
+
+func (m *Metrics) shardsOf(source string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for l := range m.shards {
+		if l.source == source {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,172 @@
+package pipeline
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/shardline/shardline/checkpoint"
+)
+
+// Initial is where somebody begins who has no position yet. The zero value
+// is the oldest record that the stream holds.
+type Initial struct {
+	latest bool
+	time   time.Time
+}
+
+// InitialLatest begins behind what is settled already (a destination), or at
+// the tip (a source).
+func InitialLatest() Initial { return Initial{latest: true} }
+
+// InitialTime begins with the first record that arrived at t or later.
+func InitialTime(t time.Time) Initial { return Initial{time: t} }
+
+// position is where a subscriber begins that a checkpoint does not cover.
+func (i Initial) position(checkpointed checkpoint.Position) checkpoint.Position {
+	switch {
+	case i.latest:
+		return checkpointed
+	case i.time.IsZero():
+		return checkpoint.TrimHorizon
+	}
+	return checkpoint.At(i.time)
+}
+
+// plan is how a tenure begins with a shard: what a worker makes of the lease
+// item, its parents' items and its own configuration (the model's Take).
+type plan struct {
+	taken  checkpoint.Position         // the checkpoint as taken
+	roster []string                    // sorted: the item's, the parents' at a first take, and the worker's
+	starts map[string]checkpoint.Entry // of the worker's subscribers that have something to read here
+	held   map[string]checkpoint.Entry // whose gate is shut, the worker's or not
+	absent map[string]checkpoint.Entry // on the roster, but not the worker's: they keep their place
+	save   bool                        // the item must say this before the first attempt
+}
+
+// makePlan compares the saved form of a lease with the worker's subscribers
+// and where new ones begin. parents are the leases of the parents that still
+// exist, all finished.
+func makePlan(saved checkpoint.Saved, parents []checkpoint.Lease, subscribers map[string]Initial) plan {
+	known := saved.Roster
+	if len(known) == 0 {
+		for _, p := range parents {
+			known = append(known, p.Roster...)
+		}
+	}
+	p := plan{
+		taken:  saved.Checkpoint,
+		starts: make(map[string]checkpoint.Entry),
+		held:   make(map[string]checkpoint.Entry),
+		absent: make(map[string]checkpoint.Entry),
+	}
+	// Without any roster the checkpoint was written for everybody: a new
+	// lease, or one of a KCL application.
+	founders := len(known) == 0
+	p.roster = union(known, slices.Collect(maps.Keys(subscribers)))
+	p.save = !slices.Equal(p.roster, saved.Roster)
+
+	for _, name := range p.roster {
+		initial, ours := subscribers[name]
+		entry, behind := saved.Behind[name]
+		if !behind {
+			entry = checkpoint.Entry{At: saved.Checkpoint}
+			if !founders && !slices.Contains(known, name) {
+				entry.At = initial.position(saved.Checkpoint)
+			}
+		}
+		switch {
+		case !gateOpen(name, parents):
+			p.held[name] = entry
+		case !ours:
+			p.absent[name] = entry
+		case entry.At != checkpoint.ShardEnd || len(entry.Keys) > 0:
+			p.starts[name] = entry
+		}
+	}
+	return p
+}
+
+// gateOpen says whether a subscriber may get records of a shard with these
+// parents: it has settled each of them (the model's GateOpen). What a lease
+// item says of it stays true, so that an old reading can only be too careful.
+func gateOpen(name string, parents []checkpoint.Lease) bool {
+	for _, p := range parents {
+		if !p.Finished() {
+			return false
+		}
+		if _, behind := p.Behind[name]; behind {
+			return false
+		}
+		if len(p.Roster) > 0 && !slices.Contains(p.Roster, name) {
+			return false
+		}
+	}
+	return true
+}
+
+// from is the position to read from.
+func (p plan) from() checkpoint.Position {
+	var positions []checkpoint.Position
+	for _, e := range p.starts {
+		positions = append(positions, e.At)
+		positions = slices.AppendSeq(positions, maps.Values(e.Keys))
+	}
+	return checkpoint.Lowest(positions...)
+}
+
+// form computes the saved form anew (the model's Form). live are the places
+// of the subscribers that the worker serves. The checkpoint is the smallest
+// of them and never goes back; when ahead is set it is the greatest, and the
+// others stand behind it: so a planned end repeats nothing for anybody.
+func (p plan) form(live map[string]checkpoint.Entry, ahead bool) checkpoint.Saved {
+	c, ok := p.taken, true
+	for _, e := range live {
+		ok = ok && ordered(e.At)
+	}
+	if (ok || ahead) && len(live) > 0 {
+		best := checkpoint.ShardEnd
+		if ahead {
+			best = p.taken
+		}
+		for _, e := range live {
+			if ordered(e.At) && (e.At.Compare(best) > 0) == ahead {
+				best = e.At
+			}
+		}
+		if !ordered(c) || best.Compare(c) > 0 {
+			c = best
+		}
+	}
+	saved := checkpoint.Saved{Checkpoint: c, Roster: p.roster, Behind: make(map[string]checkpoint.Entry)}
+	for name, e := range live {
+		if len(e.Keys) > 0 || !p.reached(name, e.At, c) {
+			saved.Behind[name] = e
+		}
+	}
+	for name, e := range p.absent {
+		if len(e.Keys) > 0 || !(e.At == c || ordered(c) && ordered(e.At) && e.At.Compare(c) >= 0) {
+			saved.Behind[name] = e
+		}
+	}
+	maps.Copy(saved.Behind, p.held)
+	return saved
+}
+
+// reached says whether somebody at a position has settled everything up to c.
+func (p plan) reached(name string, at, c checkpoint.Position) bool {
+	if ordered(at) && ordered(c) {
+		return at.Compare(c) >= 0
+	}
+	// c has not moved in this tenure, so it is enough to have begun there.
+	start := p.starts[name].At
+	return at == c || c == p.taken && start == c
+}
+
+// ordered says whether a position is one of a record, or behind the last.
+func ordered(p checkpoint.Position) bool { return p.IsNumber() || p == checkpoint.ShardEnd }
+
+// union is the sorted set of the names in both.
+func union(a, b []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
+}

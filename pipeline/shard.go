@@ -1,0 +1,337 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/checkpoint"
+)
+
+// errParentUnfinished ends a tenure that began before its time.
+var errParentUnfinished = errors.New("a parent shard is not finished")
+
+// shard serves one lease through one tenure. It is owned by serve; the lease's
+// own goroutine reads the positions beside it.
+type shard struct {
+	worker *Worker
+	source *source
+	tenure *checkpoint.Tenure
+	logger *zap.Logger
+
+	mu      sync.Mutex
+	plan    plan
+	cursors []*Cursor         // of the subscribers in plan.starts, in step with served
+	served  []Subscriber      // owned by serve
+	ended   bool              // every cursor has settled the shard to its end
+	ahead   bool              // the worker drained: save the greatest position
+	frozen  *checkpoint.Saved // between two plans: nothing moves
+}
+
+// serve reads a shard for the worker's subscribers until it is at its end,
+// the lease is to be given up, or the tenure is lost.
+func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
+	lease := t.Lease()
+	src := w.sourceOf(lease)
+	if src == nil {
+		return fmt.Errorf("lease %s: its source is not known (yet)", lease.Key)
+	}
+	s := &shard{worker: w, source: src, tenure: t, frozen: &lease.Saved,
+		logger: w.logger.With(zap.String("source", src.name), zap.String("shard", lease.Shard))}
+	t.Positions(s.saved)
+	defer w.metrics.serve(src.name, lease.Shard, t)()
+	defer src.closed(lease.Shard)
+
+	saved := lease.Saved
+	for {
+		parents, err := w.parents(ctx, src, lease)
+		if err != nil {
+			return err
+		}
+		again, err := s.run(ctx, lease, saved, parents)
+		if err != nil || !again {
+			return err
+		}
+		saved = s.saved()
+	}
+}
+
+// parents reads the leases of a lease's parents that still exist.
+func (w *Worker) parents(ctx context.Context, src *source, lease checkpoint.Lease) ([]checkpoint.Lease, error) {
+	var parents []checkpoint.Lease
+	for _, id := range lease.Parents {
+		p, err := w.store.Get(ctx, src.leaseKey(id))
+		if errors.Is(err, checkpoint.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read parent lease of %s: %w", lease.Key, err)
+		}
+		if !p.Finished() {
+			return nil, fmt.Errorf("lease %s: %w: %s", lease.Key, errParentUnfinished, id)
+		}
+		parents = append(parents, p)
+	}
+	return parents, nil
+}
+
+// saved computes the saved form of now.
+func (s *shard) saved() checkpoint.Saved {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.frozen != nil {
+		return *s.frozen
+	}
+	return s.plan.form(s.live(), s.ahead)
+}
+
+// live is where the served subscribers stand. s.mu is held.
+func (s *shard) live() map[string]checkpoint.Entry {
+	live := make(map[string]checkpoint.Entry, len(s.cursors))
+	for i, c := range s.cursors {
+		e := c.settledThrough()
+		if s.ended {
+			e = checkpoint.Entry{At: checkpoint.ShardEnd}
+		}
+		live[s.served[i].Name()] = e
+	}
+	return live
+}
+
+// run serves one plan. It says true when the plan is out of date because a
+// gate opened: then nothing is in flight, and saved says where everybody is.
+func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved, parents []checkpoint.Lease) (bool, error) {
+	p := makePlan(saved, parents, s.source.initials)
+	log := newLog()
+	s.begin(p, log, ShardInfo{Source: s.source.name, Stream: s.source.stream, Shard: lease.Shard})
+	if p.save {
+		if err := s.tenure.Save(ctx); err != nil {
+			return false, fmt.Errorf("save the roster of %s: %w", lease.Key, err)
+		}
+	}
+
+	attempts, cancelAttempts := context.WithCancelCause(ctx)
+	defer cancelAttempts(nil)
+	for i, d := range s.served {
+		d.Attach(attempts, s.cursors[i])
+	}
+	reading, stopReading := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { stopReading(s.worker.stopReason(reading, s.tenure, s.source, lease, p)) })
+
+	err := s.read(reading, log, lease, p)
+	stopReading(nil)
+	watch.Wait()
+	if err != nil && ctx.Err() == nil && (errors.Is(err, errDraining) || errors.Is(err, errGateOpened)) {
+		s.drain(ctx, cancelAttempts)
+	} else if err != nil {
+		cancelAttempts(err)
+	}
+	for i, d := range s.served {
+		d.Detach(s.cursors[i])
+	}
+	s.freeze()
+	s.worker.budget.release(log.bytes)
+	switch {
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case errors.Is(err, errGateOpened):
+		return true, nil
+	case err == nil, errors.Is(err, errDraining):
+		return false, nil
+	}
+	return false, err
+}
+
+// begin makes the cursors of a plan.
+func (s *shard) begin(p plan, log *Log, info ShardInfo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.plan, s.cursors, s.served, s.frozen = p, nil, nil, nil
+	s.ended, s.ahead = false, false
+	for _, d := range s.source.subscribers {
+		if start, ok := p.starts[d.Name()]; ok {
+			c := newCursor(info, log, start, s.tenure.Valid)
+			s.cursors = append(s.cursors, c)
+			s.served = append(s.served, d)
+		}
+	}
+	log.cursors = s.cursors
+}
+
+// freeze keeps what the plan has come to.
+func (s *shard) freeze() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	saved := s.plan.form(s.live(), s.ahead)
+	s.frozen = &saved
+}
+
+// drain lets every subscriber finish what it has begun, for as long as the
+// drain time-out allows; then the attempts in flight are cancelled.
+func (s *shard) drain(ctx context.Context, cancelAttempts context.CancelCauseFunc) {
+	s.mu.Lock()
+	s.ahead = true
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, s.worker.drainTimeout)
+	defer cancel()
+	var all sync.WaitGroup
+	for i, d := range s.served {
+		all.Go(func() {
+			if err := d.Drain(ctx, s.cursors[i]); err != nil {
+				s.logger.Warn("drain given up: some records will be delivered again",
+					zap.String("destination", d.Name()), zap.Error(err))
+			}
+		})
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		cancelAttempts(context.Cause(ctx))
+	}
+}
+
+// read appends the shard's records to the log until the shard's end is
+// settled and saved (nil), or ctx ends.
+func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p plan) error {
+	if len(p.starts) == 0 {
+		if lease.Finished() && !s.source.anyOf(p.held) {
+			return nil
+		}
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	w := s.worker
+	reader := s.source.config.Source.Reader(lease.Shard, p.from())
+	for {
+		if err := reader.Wait(ctx); err != nil {
+			return context.Cause(ctx)
+		}
+		if err := w.budget.reserve(ctx, log, ReadBytes); err != nil {
+			return err
+		}
+		before := log.bytes
+		batch, err := reader.Read(ctx)
+		if errors.Is(err, ErrShardGone) {
+			batch, err = s.gone(ctx, lease)
+		}
+		if err == nil {
+			err = s.append(ctx, log, batch.Records)
+		}
+		w.budget.release(ReadBytes - (log.bytes - before))
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		s.source.read(lease.Shard, err)
+		if err != nil || !batch.End {
+			continue
+		}
+		return s.finish(ctx, log, lease, batch.Children)
+	}
+}
+
+// gone reports a shard that the stream trimmed before it was read to its end,
+// and finds the shards that continue it.
+func (s *shard) gone(ctx context.Context, lease checkpoint.Lease) (Batch, error) {
+	shards, _, err := s.source.config.Source.Shards(ctx)
+	if err != nil {
+		return Batch{}, err
+	}
+	s.worker.metrics.gaps.WithLabelValues(s.source.name).Inc()
+	s.logger.Error("possible gap: the stream has trimmed this shard before it was read to its end; going on with its children",
+		zap.Stringer("position", s.saved().Checkpoint))
+	batch := Batch{End: true}
+	for _, c := range shards {
+		for _, parent := range c.Parents {
+			if parent == lease.Shard {
+				batch.Children = append(batch.Children, c)
+			}
+		}
+	}
+	return batch, nil
+}
+
+// wakeEvery is how many records are appended before the subscribers are woken.
+const wakeEvery = 64
+
+// append describes records, appends them, and wakes the subscribers.
+func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
+	for i := range records {
+		r := &records[i]
+		skipped := false
+		var err error
+		if r.Description, err = s.source.config.Describe(r.PartitionKey, r.Data); err != nil {
+			if err := s.source.unreadable(ctx, s, *r, err); err != nil {
+				return err
+			}
+			skipped = true
+		} else if r.Fallback != "" {
+			s.worker.metrics.keyless.WithLabelValues(s.source.name, r.Fallback).Inc()
+		}
+		log.append(*r, skipped)
+		if (i+1)%wakeEvery == 0 || i+1 == len(records) {
+			for j, d := range s.served {
+				d.Wake(s.cursors[j])
+			}
+		}
+	}
+	return nil
+}
+
+// finish waits until everybody has settled the shard to its end, creates the
+// leases of its children, and only then saves SHARD_END: KCL's order, without
+// which the children would be stranded.
+func (s *shard) finish(ctx context.Context, log *Log, lease checkpoint.Lease, children []checkpoint.Shard) error {
+	if err := s.worker.budget.settled(ctx, log); err != nil {
+		return err
+	}
+	if !lease.Finished() {
+		if err := s.createChildren(ctx, lease, children); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	if err := s.tenure.Save(ctx); err != nil {
+		return fmt.Errorf("save the end of %s: %w", lease.Key, err)
+	}
+	s.logger.Info("shard finished", zap.Int("children", len(children)))
+	return nil
+}
+
+// createChildren tries until the leases of all children exist.
+func (s *shard) createChildren(ctx context.Context, lease checkpoint.Lease, children []checkpoint.Shard) error {
+	ids := make([]string, 0, len(children))
+	for _, c := range children {
+		ids = append(ids, c.ID)
+	}
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		err := s.worker.createLeases(ctx, s.source, children)
+		if err == nil && len(ids) > 0 {
+			err = s.tenure.Children(ctx, ids)
+		}
+		if err == nil {
+			return nil
+		}
+		s.logger.Warn("create the leases of the children: trying again", zap.Error(err))
+		if !sleep(ctx, wait) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// sleep says false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

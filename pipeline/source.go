@@ -1,0 +1,257 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/checkpoint"
+)
+
+// SourceConfig is a source and who reads it.
+type SourceConfig struct {
+	Source      Source
+	Initial     Initial // where a stream without leases begins
+	Describe    Describe
+	Subscribers []Subscription
+	// Unreadable makes a record durable that Describe refuses. It is tried
+	// until it succeeds; nil: Describe refuses nothing.
+	Unreadable func(ctx context.Context, shard ShardInfo, r Record, reason error) error
+}
+
+// Subscription is a subscriber of a source. Initial says where it begins when
+// the application has checkpoints that do not cover it.
+type Subscription struct {
+	Subscriber Subscriber
+	Initial    Initial
+}
+
+// SourceState is what operators see of a source.
+type SourceState struct {
+	Name   string
+	Up     bool
+	Reason string    // why it is not up
+	Since  time.Time // of Up or Reason
+	Shards int       // owned by this worker
+}
+
+// source is a configured source at run time.
+type source struct {
+	name        string
+	config      SourceConfig
+	subscribers []Subscriber
+	initials    map[string]Initial
+	format      checkpoint.KeyFormat
+	logger      *zap.Logger
+	metrics     *Metrics
+
+	mu        sync.Mutex
+	known     bool             // stream is set
+	stream    Stream           // written once, before known
+	listing   error            // of the last discovery
+	shardErrs map[string]error // of the last read of each shard that failed
+	state     SourceState
+}
+
+func newSource(c SourceConfig, format checkpoint.KeyFormat, logger *zap.Logger, m *Metrics) *source {
+	s := &source{name: c.Source.Name(), config: c, format: format, metrics: m, initials: make(map[string]Initial),
+		logger: logger.With(zap.String("source", c.Source.Name())), shardErrs: make(map[string]error),
+		state: SourceState{Name: c.Source.Name(), Reason: "not reached yet", Since: time.Now()}}
+	for _, d := range c.Subscribers {
+		s.subscribers = append(s.subscribers, d.Subscriber)
+		s.initials[d.Subscriber.Name()] = d.Initial
+	}
+	m.up.WithLabelValues(s.name).Set(0)
+	m.gaps.WithLabelValues(s.name)
+	m.unreadable.WithLabelValues(s.name)
+	return s
+}
+
+// identity is the stream's, once it is known.
+func (s *source) identity() (Stream, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stream, s.known
+}
+
+func (s *source) streamID() string {
+	return checkpoint.StreamID(s.stream.Account, s.stream.Name, s.stream.Created)
+}
+
+func (s *source) leaseKey(shard string) string {
+	return checkpoint.LeaseKey(s.format, s.streamID(), shard)
+}
+
+// listed notes the outcome of a discovery.
+func (s *source) listed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listing = err
+	s.judge()
+}
+
+// read notes the outcome of a shard's read.
+func (s *source) read(shard string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, failed := s.shardErrs[shard]
+	// A throttle is the service's ordinary way to pace; its metric tells.
+	if err != nil && !errors.Is(err, ErrThrottled) {
+		s.shardErrs[shard] = err
+	} else if failed {
+		delete(s.shardErrs, shard)
+	} else {
+		return
+	}
+	s.judge()
+}
+
+// anyOf says whether one of the names is a subscriber of the worker's.
+func (s *source) anyOf(names map[string]checkpoint.Entry) bool {
+	for name := range names {
+		if _, ours := s.initials[name]; ours {
+			return true
+		}
+	}
+	return false
+}
+
+// closed forgets a shard that is no longer read here.
+func (s *source) closed(shard string) {
+	s.read(shard, nil)
+}
+
+// judge logs a change of state. s.mu is held.
+func (s *source) judge() {
+	err := s.listing
+	for shard, e := range s.shardErrs {
+		err = fmt.Errorf("read shard %s: %w", shard, e)
+	}
+	reason := ""
+	if err != nil {
+		reason = err.Error()
+	}
+	up := err == nil
+	if up != s.state.Up {
+		s.state.Since = time.Now()
+		if up {
+			s.logger.Info("source is up")
+			s.metrics.up.WithLabelValues(s.name).Set(1)
+		} else {
+			s.logger.Error("source is down: trying again with back-off; other sources go on", zap.Error(err))
+			s.metrics.up.WithLabelValues(s.name).Set(0)
+		}
+	} else if !up && s.state.Reason != reason && len(s.shardErrs) == 0 {
+		s.logger.Error("source is down for another reason", zap.Error(err))
+	}
+	s.state.Up, s.state.Reason = up, reason
+}
+
+// unreadable makes a record that cannot be keyed durable, once for the source.
+func (s *source) unreadable(ctx context.Context, sh *shard, r Record, reason error) error {
+	if s.config.Unreadable == nil {
+		return fmt.Errorf("record %s: %w", r.Position, reason)
+	}
+	info := ShardInfo{Source: s.name, Stream: s.stream, Shard: sh.tenure.Lease().Shard}
+	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 30*time.Second) {
+		err := s.config.Unreadable(ctx, info, r, reason)
+		if err == nil {
+			s.metrics.unreadable.WithLabelValues(s.name).Inc()
+			return nil
+		}
+		sh.logger.Error("the shard waits: a record that cannot be read could not be dead-lettered",
+			zap.Stringer("position", r.Position), zap.Error(err))
+		if !sleep(ctx, wait) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// discovery: how often a source's shards are listed, and how long to wait
+// after an error.
+const (
+	discoverEvery   = time.Minute
+	discoverBackoff = time.Second
+	discoverMaxWait = 30 * time.Second
+)
+
+// discover identifies the stream, lists its shards and creates the leases
+// that are missing, again and again until ctx ends.
+func (w *Worker) discover(ctx context.Context, s *source) {
+	backoff := discoverBackoff
+	for {
+		err := w.audit(ctx, s)
+		if ctx.Err() != nil {
+			return
+		}
+		s.listed(err)
+		wait := discoverEvery
+		if err != nil {
+			wait, backoff = backoff, min(2*backoff, discoverMaxWait)
+		} else {
+			backoff = discoverBackoff
+		}
+		if !sleep(ctx, wait/2+rand.N(wait/2)) {
+			return
+		}
+	}
+}
+
+// audit creates the leases of a source that are missing and removes those
+// that are through.
+func (w *Worker) audit(ctx context.Context, s *source) error {
+	stream, err := s.config.Source.Stream(ctx)
+	if err != nil {
+		return fmt.Errorf("describe the stream: %w", err)
+	}
+	if known, ok := s.identity(); ok && !known.Created.Equal(stream.Created) {
+		return fmt.Errorf("stream %s was deleted and made again at %s: restart the workers to read the new one", stream.ARN, stream.Created)
+	}
+	shards, now, err := s.config.Source.Shards(ctx)
+	if err != nil {
+		return fmt.Errorf("list the shards: %w", err)
+	}
+	s.mu.Lock()
+	s.stream, s.known = stream, true
+	s.mu.Unlock()
+	leases, err := w.leasesOf(ctx, s)
+	if err != nil {
+		return err
+	}
+	// Latest is pinned to the service's own time, less a margin for the
+	// seconds of its date and for clocks that differ between its hosts.
+	initial := s.config.Initial.position(checkpoint.At(now.Add(-latestMargin)))
+	create, remove := checkpoint.Audit(shards, leases, initial)
+	for _, l := range create {
+		l.Stream = s.streamIDIn(w.format)
+		l.Key = s.leaseKey(l.Shard)
+		if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
+			return fmt.Errorf("create lease %s: %w", l.Key, err)
+		}
+		s.logger.Info("lease created", zap.String("shard", l.Shard), zap.Stringer("position", l.Checkpoint))
+	}
+	for _, l := range remove {
+		if err := w.store.Delete(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrConflict) && !errors.Is(err, checkpoint.ErrNotFound) {
+			return fmt.Errorf("delete lease %s: %w", l.Key, err)
+		}
+		s.logger.Info("lease of a finished shard removed", zap.String("shard", l.Shard))
+	}
+	if len(create) > 0 {
+		w.holder.Nudge()
+	}
+	return nil
+}
+
+const latestMargin = 5 * time.Second
+
+func (s *source) streamIDIn(format checkpoint.KeyFormat) string {
+	if format == checkpoint.SingleStream {
+		return ""
+	}
+	return s.streamID()
+}

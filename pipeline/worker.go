@@ -1,0 +1,269 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/checkpoint"
+)
+
+// Config is what a worker is made of.
+type Config struct {
+	ID           string // unique per process
+	Store        checkpoint.Store
+	Format       checkpoint.KeyFormat
+	Failover     time.Duration
+	MaxLeases    int // 0: no limit
+	Sources      []SourceConfig
+	Window       int64         // bytes of all shard logs
+	DrainTimeout time.Duration // for the attempts in flight when the worker stops
+	Metrics      *Metrics
+	LeaseMetrics *checkpoint.Metrics
+	Logger       *zap.Logger
+	Clock        func() time.Duration // nil: a clock that runs through suspend
+}
+
+// Worker reads the shards whose leases it holds, and gives every record to
+// the subscribers of its source.
+type Worker struct {
+	store        checkpoint.Store
+	format       checkpoint.KeyFormat
+	failover     time.Duration
+	drainTimeout time.Duration
+	budget       *Budget
+	holder       *checkpoint.Holder
+	sources      []*source
+	metrics      *Metrics
+	logger       *zap.Logger
+
+	mu    sync.Mutex
+	table error // of the lease table's last preparation or scan
+}
+
+var (
+	errDraining   = errors.New("the lease is to be given up")
+	errGateOpened = errors.New("a gate opened")
+	errNotYet     = errors.New("not reached yet")
+)
+
+// NewWorker wires a worker; it starts nothing.
+func NewWorker(c Config) *Worker {
+	w := &Worker{
+		store: c.Store, format: c.Format, failover: c.Failover, drainTimeout: c.DrainTimeout,
+		budget: newBudget(c.Window), metrics: c.Metrics, logger: c.Logger, table: errNotYet,
+	}
+	w.metrics.watch(w.budget)
+	for _, s := range c.Sources {
+		w.sources = append(w.sources, newSource(s, c.Format, c.Logger, c.Metrics))
+	}
+	w.holder = checkpoint.NewHolder(checkpoint.HolderConfig{
+		Store: c.Store, Worker: c.ID, Failover: c.Failover, MaxLeases: c.MaxLeases,
+		Wanted: w.wanted, Clock: c.Clock, Logger: c.Logger, Metrics: c.LeaseMetrics,
+	})
+	return w
+}
+
+// Run works until ctx ends: then it stops reading, drains, saves, releases
+// its leases and returns nil. Every goroutine has ended when it returns.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.prepare(ctx); err != nil {
+		return err
+	}
+	var discovery sync.WaitGroup
+	for _, s := range w.sources {
+		discovery.Go(func() { w.discover(ctx, s) })
+	}
+	err := w.holder.Run(ctx, w.serve)
+	discovery.Wait()
+	return err
+}
+
+// prepare waits for the lease table. A table of another shape is an error; an
+// unreachable one is tried again.
+func (w *Worker) prepare(ctx context.Context) error {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		err := w.store.Prepare(ctx)
+		if err == nil || errors.Is(err, checkpoint.ErrForeign) {
+			w.noteTable(err)
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		w.noteTable(err)
+		w.logger.Error("lease table not reachable: trying again", zap.Error(err))
+		if !sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+func (w *Worker) noteTable(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.table = err
+}
+
+// Ready says nil when the lease table is reachable.
+func (w *Worker) Ready() error {
+	w.mu.Lock()
+	err := w.table
+	w.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("lease table: %w", err)
+	}
+	if err := w.holder.Err(); err != nil {
+		return fmt.Errorf("lease table: %w", err)
+	}
+	return nil
+}
+
+// Held is how many leases the worker holds.
+func (w *Worker) Held() int { return w.holder.Held() }
+
+// Sources says how each source is.
+func (w *Worker) Sources() []SourceState {
+	states := make([]SourceState, 0, len(w.sources))
+	for _, s := range w.sources {
+		s.mu.Lock()
+		state := s.state
+		s.mu.Unlock()
+		state.Shards = w.metrics.shardsOf(s.name)
+		states = append(states, state)
+	}
+	return states
+}
+
+// sourceOf is the source that a lease belongs to; nil: none that is known.
+func (w *Worker) sourceOf(l checkpoint.Lease) *source {
+	for _, s := range w.sources {
+		if _, known := s.identity(); known && l.Stream == s.streamIDIn(w.format) {
+			return s
+		}
+	}
+	return nil
+}
+
+// wanted says whether this worker has something to do for a lease (the
+// model's Take): a source of its own, finished parents, and for a finished
+// shard somebody of its own who is behind, or whom the roster lacks.
+func (w *Worker) wanted(l checkpoint.Lease, all map[string]checkpoint.Lease) bool {
+	s := w.sourceOf(l)
+	if s == nil {
+		return false
+	}
+	var parents []checkpoint.Lease
+	for _, id := range l.Parents {
+		if p, ok := all[s.leaseKey(id)]; ok {
+			if !p.Finished() {
+				return false
+			}
+			parents = append(parents, p)
+		}
+	}
+	if !l.Finished() {
+		return true
+	}
+	for name := range s.initials {
+		if !gateOpen(name, parents) {
+			continue
+		}
+		if _, behind := l.Behind[name]; behind {
+			return true
+		}
+		if len(l.Roster) > 0 && !slices.Contains(l.Roster, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// leasesOf reads the leases of a source's stream.
+func (w *Worker) leasesOf(ctx context.Context, s *source) ([]checkpoint.Lease, error) {
+	all, err := w.store.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the leases: %w", err)
+	}
+	id := s.streamIDIn(w.format)
+	return slices.DeleteFunc(all, func(l checkpoint.Lease) bool { return l.Stream != id }), nil
+}
+
+// createLeases creates the leases of a finished shard's children. The other
+// parent of a merged child must have a lease, or be trimmed from the stream.
+func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpoint.Shard) error {
+	for _, c := range children {
+		for _, parent := range c.Parents {
+			if err := w.parentKnown(ctx, s, parent); err != nil {
+				return err
+			}
+		}
+		l := checkpoint.Lease{Key: s.leaseKey(c.ID), Stream: s.streamIDIn(w.format), Shard: c.ID,
+			Parents: c.Parents, HashFrom: c.HashFrom, HashTo: c.HashTo}
+		if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
+			return fmt.Errorf("create lease %s: %w", l.Key, err)
+		}
+	}
+	w.holder.Nudge()
+	return nil
+}
+
+func (w *Worker) parentKnown(ctx context.Context, s *source, parent string) error {
+	_, err := w.store.Get(ctx, s.leaseKey(parent))
+	if !errors.Is(err, checkpoint.ErrNotFound) {
+		return err
+	}
+	shards, _, err := s.config.Source.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(shards, func(x checkpoint.Shard) bool { return x.ID == parent }) {
+		return fmt.Errorf("parent shard %s has no lease yet", parent)
+	}
+	return nil
+}
+
+// stopReason waits for what ends a plan: the lease is to be given up, or a
+// gate of one of the worker's subscribers has opened.
+func (w *Worker) stopReason(ctx context.Context, t *checkpoint.Tenure, s *source, lease checkpoint.Lease, p plan) error {
+	var tick <-chan time.Time
+	if s.anyOf(p.held) {
+		ticker := time.NewTicker(w.failover / 3)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.Draining():
+			return errDraining
+		case <-tick:
+			if w.gateOpened(s, lease, p) {
+				return errGateOpened
+			}
+		}
+	}
+}
+
+// gateOpened looks at the last scan of the leases.
+func (w *Worker) gateOpened(s *source, lease checkpoint.Lease, p plan) bool {
+	all := w.holder.Snapshot()
+	var parents []checkpoint.Lease
+	for _, id := range lease.Parents {
+		if q, ok := all[s.leaseKey(id)]; ok {
+			parents = append(parents, q)
+		}
+	}
+	for name := range p.held {
+		if _, ours := s.initials[name]; ours && gateOpen(name, parents) {
+			return true
+		}
+	}
+	return false
+}

@@ -155,20 +155,20 @@ func decodeSingle(data []byte, charset string, table *charmap.Charmap) ([]byte, 
 // scanner behind it need not look at single characters again.
 func checkCharacters(text []byte, ascii bool) *SyntaxError {
 	const (
-		low7  = 0x7f7f7f7f7f7f7f7f
-		high  = 0x8080808080808080
-		lines = 0x0101010101010101
+		low7 = 0x7f7f7f7f7f7f7f7f
+		high = 0x8080808080808080
+		each = 0x0101010101010101
 	)
-	// equal has the high bit of each byte of x that is zero.
-	zero := func(x uint64) uint64 { return ^((x&low7)+low7|x) & high }
+	// zero has the high bit of each byte of x that is zero.
+	zero := func(x uint64) uint64 { return ^((x & low7) + low7 | x) & high }
 	wide := uint64(0) // all bytes together: is any beyond ASCII?
 	i := 0
 	for ; i+8 <= len(text); i += 8 {
 		x := binary.LittleEndian.Uint64(text[i:])
 		wide |= x
 		// Bytes below 0x20: adding 0x60 to seven bits does not reach the eighth.
-		control := ^((x&low7)+0x60*lines|x) & high
-		if control != 0 && control&^(zero(x^'\n'*lines)|zero(x^'\r'*lines)|zero(x^'\t'*lines)) != 0 {
+		control := ^((x & low7) + 0x60*each | x) & high
+		if control != 0 && control&^(zero(x^'\n'*each)|zero(x^'\r'*each)|zero(x^'\t'*each)) != 0 {
 			break // the loop below finds which
 		}
 	}
@@ -222,7 +222,7 @@ func declaration(text []byte, start int) (encoding string, next int, failure *Sy
 	}
 	next = start + len("<?xml") + end + len("?>")
 	rest = rest[:end]
-	order := []string{"version", "encoding", "standalone"}
+	fields := []string{"version", "encoding", "standalone"} // in this order; the first must be there
 	for field := 0; ; field++ {
 		i := skipSpace(rest, 0)
 		if i == len(rest) {
@@ -235,28 +235,30 @@ func declaration(text []byte, start int) (encoding string, next int, failure *Sy
 		for n < len(rest) && class[rest[n]]&name != 0 {
 			n++
 		}
-		for field < len(order) && order[field] != string(rest[i:n]) {
+		for field > 0 && field < len(fields) && fields[field] != string(rest[i:n]) {
 			field++
 		}
 		equal := skipSpace(rest, n)
-		if i == 0 || field == len(order) || equal == len(rest) || rest[equal] != '=' {
-			return refuse("malformed XML declaration")
+		if i == 0 || field == len(fields) || fields[field] != string(rest[i:n]) || equal == len(rest) || rest[equal] != '=' {
+			return refuse("malformed XML declaration: expected version, encoding, standalone in this order")
 		}
-		value := skipSpace(rest, equal+1)
-		if value == len(rest) || rest[value] != '"' && rest[value] != '\'' {
-			return refuse("XML declaration: value of " + order[field] + " is not quoted")
+		quote := skipSpace(rest, equal+1)
+		if quote == len(rest) || rest[quote] != '"' && rest[quote] != '\'' {
+			return refuse("malformed XML declaration: the value of " + fields[field] + " is not quoted")
 		}
-		length := bytes.IndexByte(rest[value+1:], rest[value])
+		length := bytes.IndexByte(rest[quote+1:], rest[quote])
 		if length < 0 {
-			return refuse("malformed XML declaration")
+			return refuse("malformed XML declaration: the value of " + fields[field] + " is not closed")
 		}
-		text := string(rest[value+1 : value+1+length])
-		rest = rest[value+1+length+1:]
+		value := string(rest[quote+1 : quote+1+length])
+		rest = rest[quote+1+length+1:]
 		switch {
-		case field == 0 && text != "1.0":
-			return refuse(fmt.Sprintf("XML version %.10q is not supported: use 1.0", text))
+		case field == 0 && value != "1.0":
+			return refuse(fmt.Sprintf("XML version %.10q is not supported: use 1.0", value))
 		case field == 1:
-			encoding = text
+			encoding = value
+		case field == 2 && value != "yes" && value != "no":
+			return refuse("malformed XML declaration: standalone is neither yes nor no")
 		}
 	}
 }

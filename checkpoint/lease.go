@@ -63,6 +63,12 @@ var (
 	ErrNotFound = errors.New("no such lease")
 	// ErrExists: there is such a lease already.
 	ErrExists = errors.New("lease exists")
+	// ErrThrottled: the store refused the call for its rate. Nothing was
+	// changed; try again a little later.
+	ErrThrottled = errors.New("lease store throttles")
+	// ErrTooLarge: the positions do not fit. Nothing was changed; a renewal
+	// without positions still succeeds.
+	ErrTooLarge = errors.New("positions are too large to save")
 	// ErrLeaseLost is the cause with which a tenure's context ends when its
 	// lease belongs to somebody else, or could not be renewed in time.
 	ErrLeaseLost = errors.New("lease lost")

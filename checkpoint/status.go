@@ -1,0 +1,31 @@
+package checkpoint
+
+import "time"
+
+// Held is how many leases this worker serves now.
+func (h *Holder) Held() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.tenures)
+}
+
+// Err is what the last scan of the lease table failed with; nil: it worked, or
+// none was made yet.
+func (h *Holder) Err() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.scanErr
+}
+
+func (h *Holder) note(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.scanErr = err
+}
+
+// SavedAge is the time since the last write to the lease was sent that is in
+// the table: its positions were as Positions said then.
+func (t *Tenure) SavedAge() time.Duration {
+	sent := time.Duration(t.until.Load()) - t.h.cfg.Failover + t.h.margin
+	return t.h.cfg.Clock() - sent
+}

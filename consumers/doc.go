@@ -1,0 +1,23 @@
+// Package consumers reaches Kinesis streams: in whichever account they are,
+// through a role of their own, and reads their shards.
+//
+// Promise: a Reader returns every record of its shard behind its position, in
+// order and none twice, across expired iterators, throttles, time-outs and
+// expired credentials. What the stream trimmed before it could be read is
+// reported, never passed over in silence. One source's refused role or missing
+// stream concerns no other source: each has its own credentials, client and
+// back-off.
+//
+// Data flow: NewBase loads Shardline's own credentials. A Source assumes its
+// role with them and lists the stream's shards; a Reader polls one shard and
+// hands batches to whoever called Read. Nothing is read ahead, so a reader that
+// nobody calls holds no records. The Producer goes the other way: it puts
+// messages into a stream, in order per key.
+//
+// Failure: every error names the operation, its object and the service's own
+// words, and wraps one of the sentinels of package pipeline where a caller
+// decides by it. After an error the next Read continues at the same place; Wait
+// backs off with jitter. Credentials are refreshed ahead of their expiry by
+// Source.Run, apart from reading; while refreshing fails the old ones serve
+// until they expire.
+package consumers

@@ -1,0 +1,72 @@
+package consumers
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics are those of all sources of a worker. Labels are bounded by the
+// sources of the configuration and by their shards; a shard's values go when
+// its reader is forgotten.
+type Metrics struct {
+	records, bytes, reads, throttles *prometheus.CounterVec // source, shard
+	lag                              *prometheus.GaugeVec   // source, shard
+	errors                           *prometheus.CounterVec // source, reason
+	gaps                             *prometheus.CounterVec // source
+	expiry                           *prometheus.GaugeVec   // source
+	refreshFailures                  *prometheus.CounterVec // source
+}
+
+// NewMetrics registers the metrics; a nil registry keeps them to themselves.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_consumers_" + name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "shardline_consumers_" + name, Help: help}, labels)
+	}
+	m := &Metrics{
+		records:   counter("records_total", "Records read from a shard.", "source", "shard"),
+		bytes:     counter("bytes_total", "Bytes of data of the records read from a shard.", "source", "shard"),
+		reads:     counter("reads_total", "GetRecords calls on a shard, failed ones among them.", "source", "shard"),
+		throttles: counter("read_throttles_total", "Reads of a shard that the service refused because of their rate or size.", "source", "shard"),
+		lag:       gauge("lag_seconds", "How far behind the tip of its shard the last read was, by the service's clock.", "source", "shard"),
+		errors:    counter("read_errors_total", "Reads that failed, by reason; each is tried again.", "source", "reason"),
+		gaps:      counter("gaps_total", "Times the record of a position was trimmed before the records behind it were read: some of those may be lost.", "source"),
+		expiry: gauge("credentials_expiry_timestamp_seconds",
+			"When the credentials of a source's role expire, in Unix time by this host's clock; 0: there are none. The base role is the source \"base\".", "source"),
+		refreshFailures: counter("credentials_refresh_failures_total", "Times a source's role could not be assumed.", "source"),
+	}
+	if reg != nil {
+		reg.MustRegister(m.records, m.bytes, m.reads, m.throttles, m.lag, m.errors, m.gaps, m.expiry, m.refreshFailures)
+	}
+	return m
+}
+
+// addSource makes the values of a source that exist before anything happens.
+func (m *Metrics) addSource(source string) {
+	for _, r := range reasons {
+		m.errors.WithLabelValues(source, string(r))
+	}
+	m.gaps.WithLabelValues(source)
+}
+
+func (m *Metrics) forgetShard(source, shard string) {
+	for _, v := range []*prometheus.CounterVec{m.records, m.bytes, m.reads, m.throttles} {
+		v.DeleteLabelValues(source, shard)
+	}
+	m.lag.DeleteLabelValues(source, shard)
+}
+
+// shardMetrics are the values of one shard.
+type shardMetrics struct {
+	records, bytes, reads, throttles prometheus.Counter
+	lag                              prometheus.Gauge
+}
+
+func (m *Metrics) shard(source, shard string) shardMetrics {
+	return shardMetrics{
+		records:   m.records.WithLabelValues(source, shard),
+		bytes:     m.bytes.WithLabelValues(source, shard),
+		reads:     m.reads.WithLabelValues(source, shard),
+		throttles: m.throttles.WithLabelValues(source, shard),
+		lag:       m.lag.WithLabelValues(source, shard),
+	}
+}

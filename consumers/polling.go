@@ -1,0 +1,321 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/pipeline"
+)
+
+const (
+	// minPause keeps the service's limit of five reads per second and shard.
+	minPause = 200 * time.Millisecond
+	// maxRecords is the service's limit of one read.
+	maxRecords = 10_000
+	// iteratorAge is when an iterator is no longer used: the service keeps it
+	// for five minutes.
+	iteratorAge = 4*time.Minute + 30*time.Second
+	// readInitial and readLongest bound the back-off between failed reads.
+	readInitial = 400 * time.Millisecond
+	readLongest = 10 * time.Second
+	// latestMargin covers the whole seconds of the service's date.
+	latestMargin = time.Second
+)
+
+// reader polls one shard. It is owned by the goroutine that calls it.
+type reader struct {
+	source  *Source
+	shard   string
+	metrics shardMetrics
+	logger  *zap.Logger
+
+	// from is the position that the reading has reached: what it was told
+	// first, then the last record returned. A new iterator begins AT it, never
+	// after it, and what from covers is dropped. So the rest of an aggregated
+	// record is not skipped, and a record that was trimmed meanwhile shows: the
+	// first one read is beyond it.
+	from    checkpoint.Position
+	refused bool // the service refused from: read from the oldest record
+	proving bool // the iterator began at from's record, which has yet to be seen
+
+	iterator string // empty: get one
+	issued   time.Time
+	lag      time.Duration // of the last read
+
+	ended bool           // iterator and children are through; say which ones follow
+	end   pipeline.Batch // what every Read answers once End is set in it
+
+	called   time.Time // start of the last GetRecords
+	due      time.Time // of the next one
+	failures int       // in a row
+}
+
+// once leaves repeating a call to the reader, which can pace and count it.
+func once(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} }
+
+// Wait returns when the next read is due.
+func (r *reader) Wait(ctx context.Context) error { return pause(ctx, time.Until(r.due)) }
+
+// Read makes one GetRecords call, and one for an iterator when it needs one.
+// After an error the next Read continues at the same place.
+func (r *reader) Read(ctx context.Context) (pipeline.Batch, error) {
+	if r.end.End {
+		return r.end, nil
+	}
+	call, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	batch, err := r.read(call)
+	if err == nil {
+		r.failures = 0
+		return batch, nil
+	}
+	if ctx.Err() != nil {
+		return pipeline.Batch{}, fmt.Errorf("read shard %s: %w", r.shard, context.Cause(ctx))
+	}
+	r.failures++
+	r.due = time.Now().Add(max(minPause, backoff(r.failures, readInitial, readLongest)))
+	r.count(err)
+	return pipeline.Batch{}, err
+}
+
+func (r *reader) count(err error) {
+	why := reasonOther
+	var f *failure
+	if errors.As(err, &f) {
+		why = f.reason
+	}
+	r.source.metrics.errors.WithLabelValues(r.source.name, string(why)).Inc()
+	if why == reasonThrottled {
+		r.metrics.throttles.Inc()
+	}
+}
+
+func (r *reader) read(ctx context.Context) (pipeline.Batch, error) {
+	if r.ended || r.from == checkpoint.ShardEnd {
+		return r.finish(ctx)
+	}
+	out, err := r.records(ctx)
+	var f *failure
+	if errors.As(err, &f) && f.reason == reasonIterator {
+		// Nothing was wrong but the time that passed: once, at the pace of
+		// reads, try with a new one.
+		if err := pause(ctx, time.Until(r.called.Add(minPause))); err != nil {
+			return pipeline.Batch{}, err
+		}
+		out, err = r.records(ctx)
+	}
+	if err != nil {
+		return pipeline.Batch{}, err
+	}
+	return r.batch(out), nil
+}
+
+// records gets an iterator unless there is one, and reads with it.
+func (r *reader) records(ctx context.Context) (*kinesis.GetRecordsOutput, error) {
+	if r.iterator == "" || time.Since(r.issued) > iteratorAge {
+		if err := r.position(ctx); err != nil {
+			return nil, err
+		}
+	}
+	start := now()
+	r.called = time.Now()
+	r.metrics.reads.Inc()
+	out, err := r.source.client.GetRecords(ctx, &kinesis.GetRecordsInput{
+		ShardIterator: aws.String(r.iterator),
+		StreamARN:     aws.String(r.source.arn),
+		Limit:         aws.Int32(maxRecords),
+	}, once)
+	if err == nil {
+		return out, nil
+	}
+	f := r.source.failed(start, "read shard "+r.shard, err)
+	switch f.reason {
+	case reasonGone:
+		return nil, r.gone(ctx, f)
+	case reasonArgument, reasonIterator:
+		r.iterator = ""
+	}
+	return nil, f
+}
+
+// position gets an iterator that begins at r.from.
+func (r *reader) position(ctx context.Context) error {
+	in := &kinesis.GetShardIteratorInput{StreamARN: aws.String(r.source.arn), ShardId: aws.String(r.shard)}
+	switch t, timed := r.from.Time(); {
+	case timed:
+		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, aws.Time(t)
+	case r.from.IsNumber() && !r.refused:
+		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAtSequenceNumber, aws.String(r.from.Sequence)
+	case r.from == checkpoint.Latest:
+		in.ShardIteratorType = types.ShardIteratorTypeLatest
+	default:
+		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
+	}
+	start := now()
+	issued := time.Now()
+	out, err := r.source.client.GetShardIterator(ctx, in, once)
+	if err != nil {
+		f := r.source.failed(start, "find the position in shard "+r.shard, err)
+		switch {
+		case f.reason == reasonGone:
+			return r.gone(ctx, f)
+		case f.reason == reasonArgument && in.ShardIteratorType == types.ShardIteratorTypeAtSequenceNumber:
+			r.refused = true
+			r.logger.Warn("position refused, perhaps because its record was trimmed: reading from the oldest record",
+				zap.Stringer("position", r.from), zap.Error(f))
+		}
+		return f
+	}
+	if aws.ToString(out.ShardIterator) == "" {
+		return fmt.Errorf("find the position in shard %s: the answer has no iterator", r.shard)
+	}
+	if r.from == checkpoint.Latest {
+		// The next iterator must not skip what arrives from here on.
+		r.from = checkpoint.At(serverTime(out.ResultMetadata, start).Add(-latestMargin))
+	}
+	r.iterator, r.issued = *out.ShardIterator, issued
+	r.proving = r.from.IsNumber()
+	return nil
+}
+
+// batch turns an answer into records, and decides when to read again.
+func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
+	raw := out.Records
+	r.lag = time.Duration(aws.ToInt64(out.MillisBehindLatest)) * time.Millisecond
+	r.metrics.lag.Set(r.lag.Seconds())
+	if len(raw) > 0 && r.proving {
+		r.prove(raw[0])
+	}
+	records := make([]pipeline.Record, 0, len(raw))
+	bytes := 0
+	for i := range raw {
+		records = expand(records, &raw[i])
+		bytes += len(raw[i].Data)
+	}
+	r.metrics.records.Add(float64(len(raw)))
+	r.metrics.bytes.Add(float64(bytes))
+	if r.from.IsNumber() {
+		// They come in order: what from covers is at the front.
+		first := slices.IndexFunc(records, func(p pipeline.Record) bool { return p.Position.Compare(r.from) > 0 })
+		if first < 0 {
+			first = len(records)
+		}
+		records = records[first:]
+	}
+	if len(records) > 0 {
+		r.from = records[len(records)-1].Position
+		r.refused = false
+	}
+
+	r.iterator, r.issued = aws.ToString(out.NextShardIterator), r.called
+	if r.lag == 0 && len(raw) < maxRecords {
+		r.due = time.Now().Add(r.source.poll)
+	} else {
+		r.due = r.called.Add(minPause)
+	}
+	batch := pipeline.Batch{Records: records, Lag: r.lag}
+	if r.iterator != "" {
+		return batch
+	}
+	if len(out.ChildShards) == 0 {
+		// The records first; the listing has to say what the answer does not.
+		r.ended = true
+		r.due = r.called.Add(minPause)
+		return batch
+	}
+	for _, child := range out.ChildShards {
+		batch.Children = append(batch.Children, childShard(child))
+	}
+	r.finished(batch.Children)
+	batch.End = true
+	return batch
+}
+
+// prove looks at the first record behind an iterator that began at from's own
+// record: another one means that the stream has trimmed that, and perhaps
+// records behind it.
+func (r *reader) prove(first types.Record) {
+	r.proving = false
+	if checkpoint.Number(aws.ToString(first.SequenceNumber), r.from.Sub).Compare(r.from) <= 0 {
+		return
+	}
+	r.source.metrics.gaps.WithLabelValues(r.source.name).Inc()
+	r.logger.Warn("possible gap: the stream has trimmed the record of the position; records behind it may be lost",
+		zap.Stringer("position", r.from), zap.String("sequence_number", aws.ToString(first.SequenceNumber)),
+		zap.Timep("arrival", first.ApproximateArrivalTimestamp))
+}
+
+// finish asks the listing what follows a shard whose last answer did not say.
+func (r *reader) finish(ctx context.Context) (pipeline.Batch, error) {
+	shards, _, err := r.source.Shards(ctx)
+	if err != nil {
+		return pipeline.Batch{}, fmt.Errorf("find the children of shard %s: %w", r.shard, err)
+	}
+	i := slices.IndexFunc(shards, func(s checkpoint.Shard) bool { return s.ID == r.shard })
+	if i < 0 {
+		return pipeline.Batch{}, fmt.Errorf("shard %s of %s: %w", r.shard, r.source.arn, pipeline.ErrShardGone)
+	}
+	var children []checkpoint.Shard
+	for _, s := range shards {
+		if slices.Contains(s.Parents, r.shard) {
+			children = append(children, s)
+		}
+	}
+	if !shards[i].Closed || len(children) == 0 {
+		r.ended = false
+		return pipeline.Batch{}, fmt.Errorf("shard %s of %s gave no further iterator, but is listed as open or without children", r.shard, r.source.arn)
+	}
+	r.finished(children)
+	return r.end, nil
+}
+
+func (r *reader) finished(children []checkpoint.Shard) {
+	r.end = pipeline.Batch{End: true, Children: children}
+}
+
+// gone finds out whether the shard or the whole stream does not exist: the
+// service has one answer for both.
+func (r *reader) gone(ctx context.Context, f *failure) error {
+	r.iterator = ""
+	shards, _, err := r.source.Shards(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !slices.ContainsFunc(shards, func(s checkpoint.Shard) bool { return s.ID == r.shard }):
+		f.meaning = pipeline.ErrShardGone
+	default: // it is there after all
+		f.meaning = nil
+	}
+	return f
+}
+
+func childShard(child types.ChildShard) checkpoint.Shard {
+	c := checkpoint.Shard{ID: aws.ToString(child.ShardId), Parents: child.ParentShards}
+	if r := child.HashKeyRange; r != nil {
+		c.HashFrom, c.HashTo = aws.ToString(r.StartingHashKey), aws.ToString(r.EndingHashKey)
+	}
+	return c
+}
+
+// expand appends the user records of a record: itself, at sub-sequence number
+// 0. The data is the SDK's own slice.
+func expand(into []pipeline.Record, raw *types.Record) []pipeline.Record {
+	r := pipeline.Record{
+		Position:     checkpoint.Number(aws.ToString(raw.SequenceNumber), 0),
+		PartitionKey: aws.ToString(raw.PartitionKey),
+		Data:         raw.Data,
+	}
+	if raw.ApproximateArrivalTimestamp != nil {
+		r.Arrival = *raw.ApproximateArrivalTimestamp
+	}
+	return append(into, r)
+}

@@ -1,0 +1,210 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/pipeline"
+)
+
+const (
+	// requestTimeout bounds one call: a full read of 10 MB comes at 2 MB/s.
+	requestTimeout = 30 * time.Second
+	// maxPages bounds a listing: 1,000 shards a page make a million.
+	maxPages = 1000
+	// maxListings bounds how often a listing whose token expired begins anew.
+	maxListings = 3
+)
+
+// Client is what a Source calls; *kinesis.Client has it.
+type Client interface {
+	DescribeStreamSummary(ctx context.Context, in *kinesis.DescribeStreamSummaryInput, options ...func(*kinesis.Options)) (*kinesis.DescribeStreamSummaryOutput, error)
+	ListShards(ctx context.Context, in *kinesis.ListShardsInput, options ...func(*kinesis.Options)) (*kinesis.ListShardsOutput, error)
+	GetShardIterator(ctx context.Context, in *kinesis.GetShardIteratorInput, options ...func(*kinesis.Options)) (*kinesis.GetShardIteratorOutput, error)
+	GetRecords(ctx context.Context, in *kinesis.GetRecordsInput, options ...func(*kinesis.Options)) (*kinesis.GetRecordsOutput, error)
+}
+
+// Config is a stream and the way to reach it.
+type Config struct {
+	Name         string
+	StreamARN    string // its region is where the calls go
+	Role         *Role  // nil: the base credentials
+	Application  string // default session name
+	PollInterval time.Duration
+	Base         aws.Config
+	Client       Client // nil: the service, with the role's credentials
+	Metrics      *Metrics
+	Logger       *zap.Logger
+}
+
+// Source is one stream, by polling. It implements pipeline.Source.
+type Source struct {
+	name        string
+	arn         string
+	account     string
+	stream      string
+	poll        time.Duration
+	client      Client
+	credentials *Credentials            // nil: the base's
+	signer      aws.CredentialsProvider // whichever the client signs with
+	metrics     *Metrics
+	logger      *zap.Logger
+}
+
+var _ pipeline.Source = (*Source)(nil)
+
+// NewSource wires a source. It calls nothing; an error means that the ARN is
+// none of a stream.
+func NewSource(c Config) (*Source, error) {
+	stream, err := parseStream(c.StreamARN)
+	if err != nil {
+		return nil, fmt.Errorf("source %s: %w", c.Name, err)
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	s := &Source{
+		name: c.Name, arn: c.StreamARN, account: stream.AccountID,
+		stream: strings.TrimPrefix(stream.Resource, streamResource),
+		poll:   max(c.PollInterval, minPause),
+		client: c.Client, signer: c.Base.Credentials,
+		metrics: c.Metrics, logger: c.Logger.With(zap.String("source", c.Name)),
+	}
+	if c.Role != nil {
+		s.credentials = NewCredentials(CredentialsConfig{
+			Name: c.Name, Role: *c.Role, Application: c.Application,
+			STS: newSTS(c.Base, stream.Region), Base: c.Base.Credentials,
+			Metrics: c.Metrics, Logger: c.Logger,
+		})
+		s.signer = s.credentials
+	}
+	if s.client == nil {
+		if s.client, err = NewClient(c.Base, c.StreamARN, s.credentials); err != nil {
+			return nil, fmt.Errorf("source %s: %w", c.Name, err)
+		}
+	}
+	s.metrics.addSource(s.name)
+	return s, nil
+}
+
+// Run keeps the source's credentials fresh until ctx ends.
+func (s *Source) Run(ctx context.Context) error { return s.credentials.Run(ctx) }
+
+// Name is the source's, as configured.
+func (s *Source) Name() string { return s.name }
+
+// Stream identifies the stream. Errors wrap pipeline.ErrStreamGone, ErrDenied
+// or ErrThrottled where they are that.
+func (s *Source) Stream(ctx context.Context) (pipeline.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	start := now()
+	out, err := s.client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: aws.String(s.arn)})
+	if err != nil {
+		return pipeline.Stream{}, s.failed(start, "describe stream "+s.arn, err)
+	}
+	if out.StreamDescriptionSummary == nil || out.StreamDescriptionSummary.StreamCreationTimestamp == nil {
+		return pipeline.Stream{}, fmt.Errorf("describe stream %s: the answer has no creation time", s.arn)
+	}
+	created := out.StreamDescriptionSummary.StreamCreationTimestamp.UTC().Truncate(time.Second)
+	return pipeline.Stream{ARN: s.arn, Account: s.account, Name: s.stream, Created: created}, nil
+}
+
+// Shards lists every shard that the stream still knows, closed ones among
+// them. The time is the service's, of the listing's first page.
+func (s *Source) Shards(ctx context.Context) ([]checkpoint.Shard, time.Time, error) {
+	for n := 1; ; n++ {
+		shards, at, err := s.list(ctx)
+		var expired *types.ExpiredNextTokenException
+		if errors.As(err, &expired) && n < maxListings {
+			continue
+		}
+		return shards, at, err
+	}
+}
+
+func (s *Source) list(ctx context.Context) ([]checkpoint.Shard, time.Time, error) {
+	var shards []checkpoint.Shard
+	var at time.Time
+	// The token alone says which stream the next page is of: the service
+	// refuses it together with the stream.
+	in := &kinesis.ListShardsInput{StreamARN: aws.String(s.arn)}
+	for range maxPages {
+		start := now()
+		out, err := s.listPage(ctx, in)
+		if err != nil {
+			return nil, time.Time{}, s.failed(start, "list shards of "+s.arn, err)
+		}
+		if at.IsZero() {
+			at = serverTime(out.ResultMetadata, start)
+		}
+		for _, shard := range out.Shards {
+			shards = append(shards, listedShard(shard))
+		}
+		if aws.ToString(out.NextToken) == "" {
+			return shards, at, nil
+		}
+		in = &kinesis.ListShardsInput{NextToken: out.NextToken}
+	}
+	return nil, time.Time{}, fmt.Errorf("list shards of %s: no end after %d pages", s.arn, maxPages)
+}
+
+func (s *Source) listPage(ctx context.Context, in *kinesis.ListShardsInput) (*kinesis.ListShardsOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return s.client.ListShards(ctx, in)
+}
+
+func listedShard(shard types.Shard) checkpoint.Shard {
+	listed := checkpoint.Shard{ID: aws.ToString(shard.ShardId)}
+	for _, parent := range []*string{shard.ParentShardId, shard.AdjacentParentShardId} {
+		if aws.ToString(parent) != "" {
+			listed.Parents = append(listed.Parents, *parent)
+		}
+	}
+	if r := shard.HashKeyRange; r != nil {
+		listed.HashFrom, listed.HashTo = aws.ToString(r.StartingHashKey), aws.ToString(r.EndingHashKey)
+	}
+	if r := shard.SequenceNumberRange; r != nil {
+		listed.Start = aws.ToString(r.StartingSequenceNumber)
+		listed.Closed = aws.ToString(r.EndingSequenceNumber) != ""
+	}
+	return listed
+}
+
+// Reader reads a shard by polling, from behind a position. It starts nothing
+// and holds nothing to give back but the shard's metrics: see Forget.
+func (s *Source) Reader(shard string, from checkpoint.Position) pipeline.Reader {
+	return &reader{
+		source: s, shard: shard, from: from,
+		metrics: s.metrics.shard(s.name, shard),
+		logger:  s.logger.With(zap.String("shard", shard)),
+	}
+}
+
+// Forget removes the metrics of a shard that is no longer read.
+func (s *Source) Forget(shard string) { s.metrics.forgetShard(s.name, shard) }
+
+// failed says why a call failed that began at start.
+func (s *Source) failed(start time.Time, call string, err error) *failure {
+	f := failed(call, err)
+	if f.reason == reasonGone {
+		f.meaning = pipeline.ErrStreamGone
+	}
+	if f.stale() {
+		invalidate(s.signer, start)
+	}
+	return f
+}

@@ -1,0 +1,136 @@
+package consumers_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/shardline/shardline/consumers"
+	"github.com/shardline/shardline/pipeline"
+)
+
+func TestStreamIsIdentified(t *testing.T) {
+	got, err := newSource(t, newFakeStream(0), nil).Stream(t.Context())
+	want := pipeline.Stream{ARN: streamARN, Account: "111111111111", Name: "hotels", Created: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)}
+	if err != nil || got != want {
+		t.Fatalf("got %+v, %v, want %+v", got, err, want)
+	}
+}
+
+func TestStreamGone(t *testing.T) {
+	s := newFakeStream(0)
+	s.gone = true
+	source := newSource(t, s, nil)
+	if _, err := source.Stream(t.Context()); !errors.Is(err, pipeline.ErrStreamGone) {
+		t.Errorf("describe: %v, want ErrStreamGone", err)
+	}
+	if _, _, err := source.Shards(t.Context()); !errors.Is(err, pipeline.ErrStreamGone) {
+		t.Errorf("list: %v, want ErrStreamGone", err)
+	}
+}
+
+func TestShardsOfAllPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStream(0)
+		s.shards[0].closed = true
+		for i := 1; i < 7; i++ {
+			s.shards = append(s.shards, &fakeShard{id: fmt.Sprintf("shardId-%012d", i)})
+		}
+		s.shards[6].parents = []string{shard0, s.shards[1].id}
+		s.page = 2
+		// The token of the second page expires once.
+		s.faults["ListShards"] = []fault{{}, {err: &types.ExpiredNextTokenException{}}}
+		shards, at, err := newSource(t, s, nil).Shards(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(shards) != 7 {
+			t.Fatalf("%d shards, want 7: %+v", len(shards), shards)
+		}
+		if !shards[0].Closed || shards[1].Closed {
+			t.Errorf("closed: %v %v, want the first one only", shards[0].Closed, shards[1].Closed)
+		}
+		if !slices.Equal(shards[6].Parents, []string{shard0, "shardId-000000000001"}) {
+			t.Errorf("parents %v, want both", shards[6].Parents)
+		}
+		if !at.Equal(time.Now()) {
+			t.Errorf("listed at %v, want now", at)
+		}
+		for _, in := range s.listInput {
+			if (in.NextToken == nil) == (in.StreamARN == nil) {
+				t.Errorf("a page was asked for with token %v and stream %v: exactly one is allowed", in.NextToken, in.StreamARN)
+			}
+		}
+	})
+}
+
+func TestARNOfSomethingElseIsRefused(t *testing.T) {
+	for _, text := range []string{"", "hotels", "arn:aws:kinesis:eu-west-1:111111111111:stream/", "arn:aws:sqs:eu-west-1:111111111111:stream/x", "arn:aws:kinesis::111111111111:stream/x"} {
+		if _, err := consumers.NewSource(consumers.Config{Name: "hotels-a", StreamARN: text}); err == nil || !strings.Contains(err.Error(), "hotels-a") {
+			t.Errorf("%q: %v, want an error that names the source", text, err)
+		}
+	}
+}
+
+func TestMetricsArePlainAndForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewPedanticRegistry()
+		s := newFakeStream(3)
+		source := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) })
+		_ = read(t, source.Reader(shard0, horizon), 1)
+		if got := metric(t, reg, "shardline_consumers_records_total"); got != 3 {
+			t.Errorf("records_total is %v, want 3", got)
+		}
+		if got := metric(t, reg, "shardline_consumers_bytes_total"); got != 24 { // 3 × len("record 0")
+			t.Errorf("bytes_total is %v, want 24", got)
+		}
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		problems, err := promlint.NewWithMetricFamilies(families).Lint()
+		if err != nil || len(problems) > 0 {
+			t.Errorf("lint: %v %v", problems, err)
+		}
+		source.Forget(shard0)
+		families, err = reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if strings.Contains(f.String(), shard0) {
+				t.Errorf("%s still has values of a forgotten shard", f.GetName())
+			}
+		}
+	})
+}
+
+// metric is the sum of all values of a counter or gauge.
+func metric(t *testing.T, reg prometheus.Gatherer, name string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, found := 0.0, false
+	for _, f := range families {
+		if f.GetName() == name {
+			found = true
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	if !found {
+		t.Fatalf("no metric %s", name)
+	}
+	return sum
+}

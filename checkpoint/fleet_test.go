@@ -49,6 +49,20 @@ type worker struct {
 	drain time.Duration // how long serve drains
 	fail  error         // what serve returns at once
 	n     int64         // the positions' progress
+	fault func(op, key string) checkpoint.Outcome
+	calls map[string]int // by operation
+}
+
+func (w *worker) set(change func(w *worker)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(w)
+}
+
+func (w *worker) called(op string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.calls[op]
 }
 
 func newFleet(t *testing.T, shards int) *fleet {
@@ -97,7 +111,17 @@ func (f *fleet) check() {
 func (f *fleet) now() time.Duration { return time.Since(f.start) }
 
 func (f *fleet) add(id string, change ...func(*checkpoint.HolderConfig)) *worker {
-	w := &worker{client: f.table.Client(), done: make(chan struct{})}
+	w := &worker{client: f.table.Client(), done: make(chan struct{}), calls: map[string]int{}}
+	w.client.Fault = func(op, key string) checkpoint.Outcome {
+		w.mu.Lock()
+		w.calls[op]++
+		fault := w.fault
+		w.mu.Unlock()
+		if fault == nil {
+			return checkpoint.None
+		}
+		return fault(op, key)
+	}
 	seed := uint64(len(f.workers) + 1)
 	cfg := checkpoint.HolderConfig{
 		Store: w.client, Worker: id, Failover: failover, Clock: f.now,
@@ -162,12 +186,6 @@ func (f *fleet) serve(ctx context.Context, w *worker, id string, t *checkpoint.T
 	case <-time.After(d):
 		return nil
 	}
-}
-
-func (w *worker) advance(n int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.n = n
 }
 
 // owned is the number of shards that each worker serves in a valid tenure.

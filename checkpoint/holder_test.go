@@ -14,20 +14,11 @@ const pass = failover / 3
 
 func TestLoneWorkerTakesAllInOnePass(t *testing.T) {
 	bubble(t, 78, func(t *testing.T, f *fleet) {
-		lists := 0
-		w := f.add("a", func(c *checkpoint.HolderConfig) {
-			c.Wanted = func(checkpoint.Lease, map[string]checkpoint.Lease) bool { return true }
-		})
-		w.client.Fault = func(op, _ string) checkpoint.Outcome {
-			if op == "list" {
-				lists++
-			}
-			return checkpoint.None
-		}
+		w := f.add("a")
 		time.Sleep(failover / 10)
 		expectOwned(t, f, map[string]int{"a": 78})
-		if lists != 1 {
-			t.Errorf("%d scans, want 1", lists)
+		if n := w.called("list"); n != 1 {
+			t.Errorf("%d scans, want 1", n)
 		}
 	})
 }
@@ -38,8 +29,7 @@ func TestSecondWorkerShares(t *testing.T) {
 	}{{78, 2}, {7, 3}, {1, 2}, {10, 4}} {
 		bubble(t, tt.shards, func(t *testing.T, f *fleet) {
 			for i := range tt.workers {
-				w := f.add(string(rune('a' + i)))
-				w.drain = 300 * time.Millisecond
+				f.add(string(rune('a' + i))).set(func(w *worker) { w.drain = 300 * time.Millisecond })
 				time.Sleep(time.Second)
 			}
 			time.Sleep(10 * pass)
@@ -108,21 +98,16 @@ func TestZombieEndsBeforeOthersTake(t *testing.T) {
 		time.Sleep(time.Second)
 		f.add("b")
 		time.Sleep(6 * pass)
-		hang := false
-		a.client.Fault = func(string, string) checkpoint.Outcome {
-			if hang {
-				return checkpoint.Hang
-			}
-			return checkpoint.None
-		}
-		hang = true
+		a.set(func(w *worker) {
+			w.fault = func(string, string) checkpoint.Outcome { return checkpoint.Hang }
+		})
 		time.Sleep(failover)
 		if n := f.owned()["a"]; n != 0 {
 			t.Fatalf("the zombie still serves %d shards after the fail-over time", n)
 		}
 		time.Sleep(2 * pass)
 		expectOwned(t, f, map[string]int{"b": 6})
-		hang = false
+		a.set(func(w *worker) { w.fault = nil })
 		time.Sleep(10 * pass)
 		expectOwned(t, f, map[string]int{"a": 3, "b": 3})
 		for i := range 6 {
@@ -141,8 +126,7 @@ func TestReleaseAtStopLetsPeersTakeAtOnce(t *testing.T) {
 		time.Sleep(time.Second)
 		f.add("b")
 		time.Sleep(6 * pass)
-		a.advance(77)
-		a.drain = 700 * time.Millisecond
+		a.set(func(w *worker) { w.n, w.drain = 77, 700*time.Millisecond })
 		a.cancel()
 		<-a.done
 		if a.err != nil {
@@ -168,7 +152,7 @@ func TestReleaseAtStopLetsPeersTakeAtOnce(t *testing.T) {
 func TestSlowDrainKeepsTheLease(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, f *fleet) {
 		a := f.add("a")
-		a.drain = 3 * failover
+		a.set(func(w *worker) { w.drain = 3 * failover })
 		time.Sleep(time.Second)
 		f.add("b")
 		time.Sleep(2 * failover)
@@ -190,7 +174,7 @@ func TestSlowDrainKeepsTheLease(t *testing.T) {
 func TestOwnerDiesWhileHandingOver(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, f *fleet) {
 		a := f.add("a")
-		a.drain = time.Hour
+		a.set(func(w *worker) { w.drain = time.Hour })
 		time.Sleep(time.Second)
 		f.add("b")
 		time.Sleep(3 * pass)
@@ -208,7 +192,7 @@ func TestOwnerDiesWhileHandingOver(t *testing.T) {
 func TestAskerDies(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, f *fleet) {
 		a := f.add("a")
-		a.drain = 8 * time.Second
+		a.set(func(w *worker) { w.drain = 8 * time.Second })
 		time.Sleep(time.Second)
 		b := f.add("b")
 		time.Sleep(2 * pass)
@@ -217,7 +201,7 @@ func TestAskerDies(t *testing.T) {
 		}
 		b.Kill()
 		<-b.done
-		time.Sleep(a.drain + failover + 2*pass)
+		time.Sleep(8*time.Second + failover + 2*pass)
 		expectOwned(t, f, map[string]int{"a": 2})
 	})
 }
@@ -255,7 +239,7 @@ func TestOnlyWantedLeasesAreTaken(t *testing.T) {
 func TestServeThatFailsIsRetriedWithBackOff(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, f *fleet) {
 		a := f.add("a")
-		a.fail = errors.New("no such stream")
+		a.set(func(w *worker) { w.fail = errors.New("no such stream") })
 		time.Sleep(2 * time.Minute)
 		// Taken at 0, then after waits of 10, 20, 40 and 80 s and the scan
 		// that follows each: at most 5 times within two minutes.
@@ -265,10 +249,9 @@ func TestServeThatFailsIsRetriedWithBackOff(t *testing.T) {
 		if l := f.lease(0); l.Owner != "" {
 			t.Errorf("still owned by %q", l.Owner)
 		}
-		b := f.add("b")
+		f.add("b")
 		time.Sleep(pass)
 		expectOwned(t, f, map[string]int{"b": 1})
-		_ = b
 	})
 }
 

@@ -50,6 +50,31 @@ func TestTableNamesVectorsWithoutChildren(t *testing.T) {
 	}
 }
 
+// silent describes two metrics and collects neither, as a worker does that
+// owns no shard yet.
+type silent struct{}
+
+func (silent) Describe(descs chan<- *prometheus.Desc) {
+	descs <- prometheus.NewDesc("shardline_test_age_seconds", `Age, "as saved".`, []string{"source", "shard"}, nil)
+	descs <- prometheus.NewDesc("shardline_test_seen_total", "Seen.", nil, nil)
+}
+
+func (silent) Collect(chan<- prometheus.Metric) {}
+
+func TestFamiliesNamesWhatAnIdleCollectorDescribes(t *testing.T) {
+	reg := metrics.NewRecorder()
+	reg.MustRegister(silent{})
+	families, err := reg.Families()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "| `shardline_test_age_seconds` | gauge | `shard`, `source` | Age, \"as saved\". |\n" +
+		"| `shardline_test_seen_total` | counter |  | Seen. |\n"
+	if got := metrics.Table(families); !strings.HasSuffix(got, want) {
+		t.Errorf("got\n%s\nwant at its end\n%s", got, want)
+	}
+}
+
 func TestFamiliesRefusesWhatItCannotName(t *testing.T) {
 	reg := metrics.NewRecorder()
 	hidden := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_test_hidden_total", Help: "Hidden."}, []string{"shard"})

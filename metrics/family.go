@@ -2,7 +2,9 @@ package metrics
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -63,25 +65,26 @@ func (r *Recorder) MustRegister(cs ...prometheus.Collector) {
 	}
 }
 
-// Families returns what was registered, sorted by name. It is an error when a
-// collector describes a metric that it does not collect: its type and labels
-// could not be said.
+// Families returns what was registered, sorted by name. A collector whose
+// metrics cannot be named is an error.
 func (r *Recorder) Families() ([]Family, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var families []Family
 	for _, c := range r.collectors {
 		if err := addExample(c); err != nil {
 			return nil, err
 		}
-		if err := collectsAll(c); err != nil {
+		silent, err := idle(c)
+		if err != nil {
 			return nil, err
 		}
+		families = append(families, silent...)
 	}
 	gathered, err := r.Gather()
 	if err != nil {
 		return nil, fmt.Errorf("gather metrics: %w", err)
 	}
-	families := make([]Family, 0, len(gathered))
 	for _, f := range gathered {
 		families = append(families, Family{
 			Name:   f.GetName(),
@@ -90,7 +93,8 @@ func (r *Recorder) Families() ([]Family, error) {
 			Help:   f.GetHelp(),
 		})
 	}
-	return families, nil // Gather sorts by name
+	slices.SortFunc(families, func(a, b Family) int { return strings.Compare(a.Name, b.Name) })
+	return families, nil
 }
 
 // addExample gives a vector one child, so that it shows.
@@ -118,27 +122,70 @@ func addExample(c prometheus.Collector) error {
 	return fmt.Errorf("vector with more than %d labels: %w", maxLabels, err)
 }
 
-// collectsAll reports a description without a metric: a vector behind
-// prometheus.WrapRegistererWith, for example.
-func collectsAll(c prometheus.Collector) error {
+// idle returns the metrics that a collector describes and has nothing to say
+// about yet. A description does not hold its type, so it follows from the
+// name: a collector of our own gives counters, which end in _total, and
+// gauges. A vector behind prometheus.WrapRegistererWith could be anything, and
+// is refused.
+func idle(c prometheus.Collector) ([]Family, error) {
 	collected := map[string]bool{}
-	metrics := make(chan prometheus.Metric)
-	go func() { defer close(metrics); c.Collect(metrics) }()
-	for m := range metrics {
-		collected[m.Desc().String()] = true
+	for _, d := range descriptions(c.Collect, prometheus.Metric.Desc) {
+		collected[d.String()] = true
 	}
-	descs := make(chan *prometheus.Desc)
-	go func() { defer close(descs); c.Describe(descs) }()
-	var missing []string
-	for d := range descs {
-		if !collected[d.String()] {
-			missing = append(missing, d.String())
+	var families []Family
+	for _, d := range descriptions(c.Describe, func(d *prometheus.Desc) *prometheus.Desc { return d }) {
+		if collected[d.String()] {
+			continue
 		}
+		if strings.HasPrefix(fmt.Sprintf("%T", c), "*prometheus.") {
+			return nil, fmt.Errorf("described but not collected, so its type is unknown: %s", d)
+		}
+		f, err := parse(d)
+		if err != nil {
+			return nil, err
+		}
+		families = append(families, f)
 	}
-	if len(missing) > 0 {
-		return fmt.Errorf("described but not collected, so its type is unknown: %s", strings.Join(missing, "; "))
+	return families, nil
+}
+
+// descriptions runs what sends to a channel and returns the Desc of everything
+// that it sent.
+func descriptions[T any](send func(chan<- T), desc func(T) *prometheus.Desc) []*prometheus.Desc {
+	sent := make(chan T)
+	go func() { defer close(sent); send(sent) }()
+	var all []*prometheus.Desc
+	for v := range sent {
+		all = append(all, desc(v))
 	}
-	return nil
+	return all
+}
+
+// described is how a Desc prints itself: the only way to read one.
+var described = regexp.MustCompile(`^Desc\{fqName: ("(?:[^"\\]|\\.)*"), help: ("(?:[^"\\]|\\.)*")(?:, unit: "[^"]*")?, constLabels: \{.*\}, variableLabels: \{(.*)\}\}$`)
+
+func parse(d *prometheus.Desc) (Family, error) {
+	parts := described.FindStringSubmatch(d.String())
+	if parts == nil {
+		return Family{}, fmt.Errorf("unreadable description %s", d)
+	}
+	name, err := strconv.Unquote(parts[1])
+	if err != nil {
+		return Family{}, fmt.Errorf("unreadable name in %s: %w", d, err)
+	}
+	help, err := strconv.Unquote(parts[2])
+	if err != nil {
+		return Family{}, fmt.Errorf("unreadable help in %s: %w", d, err)
+	}
+	f := Family{Name: name, Type: "gauge", Help: help}
+	if strings.HasSuffix(name, "_total") {
+		f.Type = "counter"
+	}
+	if parts[3] != "" {
+		f.Labels = strings.Split(parts[3], ",")
+		slices.Sort(f.Labels)
+	}
+	return f, nil
 }
 
 func labelNames(f *dto.MetricFamily) []string {

@@ -1,0 +1,203 @@
+package config
+
+import "time"
+
+// Config is the whole configuration, as the file has it.
+type Config struct {
+	// The application's name, as the Kinesis Client Library has it: workers
+	// with the same name share the work. It names the lease table (unless
+	// leases.table is set) and the state table, `<application>-state`.
+	Application string `yaml:"application" required:"true"`
+	// Names this process in the lease table; unique per process, at most 128
+	// letters, digits, `-`, `_`, `.`, `:`. Empty: the host's name and a random
+	// suffix, which is right almost everywhere: a name that two processes
+	// share is an error that both report.
+	WorkerID string `yaml:"worker_id"`
+	// The region of the lease and state tables, and of `sts:AssumeRole`.
+	// Streams have the region of their ARN. Empty: what the AWS SDK finds in
+	// its own settings (`AWS_REGION`, profile).
+	Region string `yaml:"region"`
+	// Shardline's own account: who it is before it assumes the roles of its
+	// sources. The credentials are those of the AWS SDK's default chain.
+	AWS AWS `yaml:"aws"`
+	// Which worker reads which shard, and from where: the lease table.
+	Leases Leases `yaml:"leases"`
+	// The streams to read; at least one.
+	Sources []Source `yaml:"sources" required:"true"`
+	// The way of a record through this worker.
+	Pipeline Pipeline `yaml:"pipeline"`
+	// The defaults of every destination; a destination overrides each field by
+	// naming it itself, also the fields of `retry` one by one.
+	Delivery Delivery `yaml:"delivery"`
+	// The receivers.
+	Destinations []Destination `yaml:"destinations"`
+	// Files with one destination each (its fields at the top level), as globs
+	// relative to this file's folder: a hundred partners are a hundred small
+	// files. They are added to `destinations` in the order of their names. A
+	// pattern that matches no file is a problem.
+	DestinationsFiles []string `yaml:"destinations_files"`
+	// Where records go that nobody can deliver, read or key.
+	DeadLetterQueues []DeadLetterQueue `yaml:"dead_letter_queues"`
+	// Views of overall equipment effectiveness.
+	Views []View `yaml:"views" later:"true"`
+	// The addresses that the worker listens on.
+	Listen Listen `yaml:"listen"`
+	// The log, on standard error.
+	Log Log `yaml:"log"`
+}
+
+// AWS is how Shardline reaches its own account.
+type AWS struct {
+	// A profile of the AWS SDK's shared configuration files. Empty: the
+	// default chain (environment, `AWS_PROFILE`, container, instance).
+	Profile string `yaml:"profile"`
+	// A base role, assumed first: with it Shardline reaches its tables and
+	// assumes the roles of its sources, which then last an hour at most.
+	Role *Role `yaml:"role"`
+}
+
+// Role is an IAM role to assume; its credentials are refreshed ahead of
+// their expiry, in the background, with jitter.
+type Role struct {
+	// The role: `arn:aws:iam::ACCOUNT:role/NAME`.
+	ARN string `yaml:"arn" required:"true"`
+	// The external id that the role's trust policy asks for, 2 to 1224
+	// characters. Empty: none is sent.
+	ExternalID string `yaml:"external_id"`
+	// The session's name in the other account's CloudTrail, 2 to 64
+	// characters. Empty: the application's name, cut to 64.
+	SessionName string `yaml:"session_name"`
+	// How long the credentials last: 15m to 12h, as the role allows; 1h at
+	// most for a role that is assumed with a role's credentials (chaining).
+	// Longer rides out a longer failure of STS; shorter notices a withdrawn
+	// role sooner.
+	Duration time.Duration `yaml:"duration"`
+}
+
+// Leases says where leases and positions live.
+type Leases struct {
+	// `dynamodb`: two tables in Shardline's own account. `memory`: one
+	// process, nothing kept, every start is a first start: for trials.
+	Store string `yaml:"store" enum:"dynamodb,memory"`
+	// The lease table, in the format of the Kinesis Client Library. Empty: the
+	// application's name.
+	Table string `yaml:"table"`
+	// The shape of lease keys: `multi_stream` (account:stream:epoch:shardId)
+	// or `single_stream` (shardId; exactly one source). A table with keys of
+	// the other shape is refused at the start.
+	KeyFormat string `yaml:"key_format" enum:"multi_stream,single_stream"`
+	// Workers of the Kinesis Client Library live on this table too, for the
+	// time of a migration.
+	SharedWithKCL bool `yaml:"shared_with_kcl" later:"true"`
+	// A lease that was not renewed for this long may be taken by another
+	// worker. Leases are renewed, and positions saved with them, every third
+	// of it. Shorter moves the shards of a dead worker sooner, repeats less
+	// after a crash, and writes more often. At least 1s: below that an
+	// ordinary pause of the network or of the process costs leases.
+	Failover time.Duration `yaml:"failover"`
+	// The most leases (shards) that this worker takes. 0: no limit. A limit
+	// below shards ÷ workers leaves shards unread.
+	MaxLeases int `yaml:"max_leases"`
+	// Create missing tables, with on-demand billing. With false a missing
+	// table is an error at the start, and the worker needs no right to create
+	// one.
+	CreateTables bool `yaml:"create_tables"`
+}
+
+// Pipeline is the memory and the end of a worker.
+type Pipeline struct {
+	// The bytes of records that one worker holds in memory, shared by its
+	// shards; at least 1MiB. More lets fast destinations run further ahead of
+	// slow ones; after a crash at most this much is repeated.
+	Window Size `yaml:"window"`
+	// How long a stop (SIGTERM) waits for attempts in flight before it saves
+	// positions and releases leases. Keep the supervisor's own limit above it:
+	// what is cut off is delivered again by the next worker.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+// Listen is the addresses that the worker listens on.
+type Listen struct {
+	// host:port of `/metrics`, `/healthz` and `/readyz`. Set it to
+	// `0.0.0.0:9464` where a scraper or health check is on another host.
+	// Port 0: the kernel chooses, and the log says which.
+	Metrics string `yaml:"metrics"`
+	// host:port of the API and the dashboard.
+	API string `yaml:"api" later:"true"`
+	// The token that changes through the API need.
+	Token Secret `yaml:"token" later:"true"`
+}
+
+// Log is the log, on standard error.
+type Log struct {
+	// The least level that is written. `info` is the life cycle, `warn` is
+	// retrying, `error` is for somebody to act; `debug` adds lines per record.
+	Level string `yaml:"level" enum:"debug,info,warn,error"`
+	// `json`: one object a line. `console`: for people.
+	Format string `yaml:"format" enum:"json,console"`
+}
+
+// View is a view of overall equipment effectiveness.
+type View struct{}
+
+// The values of the enumerations that are in use.
+const (
+	StoreDynamoDB = "dynamodb"
+	StoreMemory   = "memory"
+
+	MultiStream  = "multi_stream"
+	SingleStream = "single_stream"
+
+	ReadPolling = "polling"
+
+	KeyPartitionKey = "partition_key"
+	KeyHotelCode    = "hotel_code"
+
+	OnExhaustedDeadLetter      = "dead_letter"
+	OnExhaustedHoldDestination = "hold_destination"
+
+	CompressionNone = "none"
+
+	ResponseStatus     = "status"
+	ResponseOpenTravel = "opentravel"
+
+	TypeHTTP = "http"
+	TypeFile = "file"
+
+	AuthNone   = "none"
+	AuthBasic  = "basic"
+	AuthBearer = "bearer"
+	AuthHeader = "header"
+)
+
+// LeaseTable is the name of the lease table.
+func (c *Config) LeaseTable() string {
+	if c.Leases.Table != "" {
+		return c.Leases.Table
+	}
+	return c.Application
+}
+
+// StateTable is the name of the table of desired state, roster names and
+// overflow.
+func (c *Config) StateTable() string { return c.Application + "-state" }
+
+// Destination is the destination of that name; nil when there is none.
+func (c *Config) Destination(name string) *Destination {
+	for i := range c.Destinations {
+		if c.Destinations[i].Name == name {
+			return &c.Destinations[i]
+		}
+	}
+	return nil
+}
+
+// DeadLetterQueue is the queue of that name; nil when there is none.
+func (c *Config) DeadLetterQueue(name string) *DeadLetterQueue {
+	for i := range c.DeadLetterQueues {
+		if c.DeadLetterQueues[i].Name == name {
+			return &c.DeadLetterQueues[i]
+		}
+	}
+	return nil
+}

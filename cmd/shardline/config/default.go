@@ -1,0 +1,54 @@
+package config
+
+import "time"
+
+// Default is the configuration before a file is read. What this version does
+// not implement is off.
+func Default() *Config {
+	return &Config{
+		Leases: Leases{
+			Store:        StoreDynamoDB,
+			KeyFormat:    MultiStream,
+			Failover:     10 * time.Second,
+			CreateTables: true,
+		},
+		Pipeline: Pipeline{
+			Window:       64 * MiB,
+			DrainTimeout: 20 * time.Second,
+		},
+		Delivery: Delivery{
+			Timeout:     10 * time.Second,
+			Concurrency: 64,
+			Retry: Retry{
+				Initial:    200 * time.Millisecond,
+				Max:        60 * time.Second,
+				Multiplier: 2,
+			},
+			OnExhausted: OnExhaustedDeadLetter,
+			Compression: CompressionNone,
+			Response:    ResponseStatus,
+		},
+		Listen: Listen{Metrics: "127.0.0.1:9464"},
+		Log:    Log{Level: "info", Format: "json"},
+	}
+}
+
+func defaultRole() Role { return Role{Duration: 15 * time.Minute} }
+
+func defaultSource() Source {
+	return Source{
+		Read:         ReadPolling,
+		PollInterval: 500 * time.Millisecond,
+		Key:          KeyPartitionKey,
+	}
+}
+
+// defaultDestination is a destination that names nothing itself.
+func defaultDestination(common Delivery) Destination {
+	return Destination{
+		Method:          "POST",
+		Auth:            Auth{Type: AuthNone},
+		InitialPosition: InitialPosition{Kind: PositionLatest},
+		Delivery:        common,
+	}
+}

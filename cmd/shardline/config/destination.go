@@ -1,0 +1,131 @@
+package config
+
+import "time"
+
+// Delivery is how records go to a destination.
+type Delivery struct {
+	// The time for one attempt, from connecting to the end of the answer.
+	// Longer bears slower receivers; a receiver that hangs holds a key for as
+	// long.
+	Timeout time.Duration `yaml:"timeout"`
+	// The most attempts in flight to the destination from one worker, 1 to
+	// 4096. Per key it is always one, which keeps the order.
+	Concurrency int `yaml:"concurrency"`
+	// Attempts per second over the whole fleet. 0: no limit.
+	RateLimit float64 `yaml:"rate_limit" later:"true"`
+	// Attempts per second and key over the whole fleet. 0: no limit.
+	KeyRateLimit float64 `yaml:"key_rate_limit" later:"true"`
+	// When an attempt that may succeed later is made again.
+	Retry Retry `yaml:"retry"`
+	// Records that the stream will trim within this time go to the dead
+	// letters. 0: wait, and report the gap if the stream trims them.
+	BeforeTrim time.Duration `yaml:"before_trim" later:"true"`
+	// What happens when a record's retries are used up. `dead_letter`: it goes
+	// to the dead letters and its key goes on. `hold_destination`: the whole
+	// destination waits, alarms and probes now and then; nothing is skipped.
+	OnExhausted string `yaml:"on_exhausted" enum:"dead_letter,hold_destination" later:"hold_key"`
+	// Stops attempts for a while after failures in a row.
+	Breaker *Breaker `yaml:"breaker" later:"true"`
+	// The body goes out as it came. `none` is the only choice so far.
+	Compression string `yaml:"compression" enum:"none" later:"gzip"`
+	// What counts as delivered. `status`: the HTTP status alone. `opentravel`:
+	// also the body, in which an OpenTravel `<Errors>` or a SOAP fault is no
+	// success.
+	Response string `yaml:"response" enum:"status,opentravel"`
+}
+
+// Retry is exponential back-off with full jitter: the pause before attempt
+// n+1 is random between 0 and initial × multiplier^(n-1), at most max. A
+// receiver's Retry-After is honoured.
+type Retry struct {
+	// The upper end of the first pause.
+	Initial time.Duration `yaml:"initial"`
+	// The upper end of any pause; at least `initial`. Longer spares a receiver
+	// that is down, and finds out later that it is back.
+	Max time.Duration `yaml:"max"`
+	// The growth of the upper end from pause to pause; at least 1.
+	Multiplier float64 `yaml:"multiplier"`
+	// The most attempts of one record. 0: no limit; the record keeps its key
+	// waiting until it is delivered.
+	MaxAttempts int `yaml:"max_attempts"`
+	// The longest time from a record's first attempt. 0: no limit.
+	MaxAge time.Duration `yaml:"max_age"`
+}
+
+// Breaker stops attempts for a while after failures in a row.
+type Breaker struct {
+	// Failures in a row that open the circuit.
+	Failures int `yaml:"failures"`
+	// How long it stays open before a probe.
+	OpenFor time.Duration `yaml:"open_for"`
+}
+
+// Destination is a receiver of records. It also takes every field of
+// `delivery`, which then overrides the common one.
+type Destination struct {
+	// The name in logs, metrics, subscriber lists and saved positions:
+	// letters, digits, `-`, `_`, `.`; at most 64; unique. A destination that
+	// is renamed is a new one.
+	Name string `yaml:"name" required:"true"`
+	// What kind of receiver it is.
+	Type string `yaml:"type" required:"true" enum:"http" later:"kinesis,sqs,sns,s3,iot,mqtt,file" selects:"true"`
+	// The address, http or https, with placeholders whose values are escaped:
+	// `{key}`, `{type}` (the OpenTravel message's name), `{sequence_number}`,
+	// `{source}`. Placeholders may stand in the path and the query. Redirects
+	// are not followed. Credentials belong into `auth`.
+	URL string `yaml:"url"`
+	// The HTTP method.
+	Method string `yaml:"method" enum:"POST,PUT,PATCH"`
+	// Further request headers; a value may be a secret. Content-Type and
+	// SOAPAction follow from the message unless they are set here.
+	Headers map[string]Secret `yaml:"headers"`
+	// How requests are authenticated.
+	Auth Auth `yaml:"auth"`
+	// Where the destination begins when it is new to an application that
+	// already has checkpoints: `trim_horizon`, `latest`, or an RFC 3339 time.
+	// On a shard without checkpoint the source's own `initial_position`
+	// counts.
+	InitialPosition InitialPosition `yaml:"initial_position"`
+	// Which records the destination gets, by hotel, message type and so on.
+	// Empty: all.
+	Filter string `yaml:"filter" later:"true"`
+	// The dead letter queue for records that the destination refuses or that
+	// have used up their retries. Required unless `on_exhausted` is
+	// `hold_destination`.
+	DeadLetters string `yaml:"dead_letters"`
+	// Delivery is the effective one: the common fields with the destination's
+	// own over them.
+	Delivery `yaml:",inline"`
+}
+
+// Auth is how requests to a destination are authenticated. Each type has its
+// own fields; another type's field is a problem.
+type Auth struct {
+	// `none`; `basic`: `username` and `password`; `bearer`: `token`; `header`:
+	// `name` and `value`.
+	Type string `yaml:"type" enum:"none,basic,bearer,header" later:"oauth2,wsse,mtls" selects:"true"`
+	// The user's name of `basic`, without colon.
+	Username string `yaml:"username"`
+	// The password of `basic`; a secret.
+	Password Secret `yaml:"password"`
+	// The token of `bearer`; a secret.
+	Token Secret `yaml:"token"`
+	// The header's name of `header`.
+	Name string `yaml:"name"`
+	// The header's value of `header`; a secret.
+	Value Secret `yaml:"value"`
+}
+
+// DeadLetterQueue is where records go that nobody can deliver, read or key.
+type DeadLetterQueue struct {
+	// The name that `dead_letters` fields refer to: letters, digits, `-`, `_`,
+	// `.`; at most 64; unique among queues.
+	Name string `yaml:"name" required:"true"`
+	// `file`: JSON lines in a local file, synced before the record counts as
+	// done.
+	Type string `yaml:"type" required:"true" enum:"file" later:"sqs,kinesis,s3" selects:"true"`
+	// The file of `file`, created when missing, its folder not. Relative paths
+	// are relative to the configuration file's folder. It should be on storage
+	// that outlives the worker.
+	Path string `yaml:"path"`
+}

@@ -1,0 +1,301 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var (
+	applicationPattern = regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,255}$`)
+	namePattern        = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`)
+	workerPattern      = regexp.MustCompile(`^[a-zA-Z0-9_.:-]{1,128}$`)
+	externalIDPattern  = regexp.MustCompile(`^[\w+=,.@:/-]{2,}$`)
+	sessionPattern     = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+)
+
+// addf adds a problem at the place of path, or of what encloses it when path
+// is not in the file. What the decoder has reported already is not said twice.
+func (l *loading) addf(path, format string, args ...any) {
+	if l.reported[path] || l.isSkipped(path) {
+		return
+	}
+	s, ok := l.places[path]
+	for above := path; !ok; {
+		above = parent(above)
+		s, ok = l.places[above]
+		if above == "" && !ok {
+			s = l.places[""]
+			break
+		}
+	}
+	l.problems = append(l.problems, Problem{s.d.file, s.n.line, s.n.column, s.d.shown(path), fmt.Sprintf(format, args...)})
+}
+
+func parent(path string) string {
+	if i := strings.LastIndexAny(path, ".["); i >= 0 {
+		return path[:i]
+	}
+	return ""
+}
+
+func (l *loading) isSkipped(path string) bool {
+	for ; path != ""; path = parent(path) {
+		if l.skipped[path] {
+			return true
+		}
+	}
+	return false
+}
+
+// names says whether the file itself has path.
+func (l *loading) names(path string) bool {
+	_, ok := l.places[path]
+	return ok
+}
+
+// reportedBelow says whether something in path has a problem.
+func (l *loading) reportedBelow(path string) bool {
+	for reported := range l.reported {
+		if strings.HasPrefix(reported, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// found is what stands at path, as a message may show it.
+func (l *loading) found(path string) string {
+	if s, ok := l.places[path]; ok {
+		return s.n.found()
+	}
+	return "nothing"
+}
+
+// validate checks what the types alone cannot say.
+func (l *loading) validate(c *Config) {
+	l.application(c)
+	if c.AWS.Role != nil {
+		l.role("aws.role", c.AWS.Role, 12*time.Hour)
+	}
+	l.leases(c)
+	l.sources(c)
+	if c.Pipeline.Window < MiB {
+		l.addf("pipeline.window", "%s is too small: at least 1MiB", l.found("pipeline.window"))
+	}
+	l.positive("pipeline.drain_timeout", c.Pipeline.DrainTimeout)
+	l.delivery("delivery", &c.Delivery, true)
+	l.eachDestination(c)
+	l.queues(c)
+	l.listen("listen.metrics", c.Listen.Metrics)
+}
+
+func (l *loading) application(c *Config) {
+	const longest = 255 - len("-state") // the state table's name has it
+	switch {
+	case !applicationPattern.MatchString(c.Application):
+		l.addf("application", "%s is not allowed: 3 to %d letters, digits, _ . -, since it names tables", l.found("application"), longest)
+	case len(c.Application) > longest:
+		l.addf("application", "it is longer than %d characters, which leaves no room for the state table's name", longest)
+	}
+	if c.WorkerID != "" && !workerPattern.MatchString(c.WorkerID) {
+		l.addf("worker_id", "%s is not allowed: at most 128 letters, digits, - _ . :", l.found("worker_id"))
+	}
+	if c.Region != "" && !regionPattern.MatchString(c.Region) {
+		l.addf("region", "%s is not a region such as eu-west-1", l.found("region"))
+	}
+}
+
+func (l *loading) role(path string, r *Role, most time.Duration) {
+	if r.ARN != "" {
+		parts, wrong := splitARN(r.ARN, "iam")
+		switch {
+		case wrong != "":
+		case parts[2] != "":
+			wrong = "a role's ARN has no region"
+		case !roleNamePattern.MatchString(parts[4]):
+			wrong = "the resource is not role/NAME"
+		}
+		if wrong != "" {
+			l.addf(path+".arn", "%s is not a role's ARN (arn:aws:iam::ACCOUNT:role/NAME): %s", l.found(path+".arn"), wrong)
+		}
+	} else {
+		l.addf(path+".arn", "it is required, and empty")
+	}
+	if r.ExternalID != "" && (!externalIDPattern.MatchString(r.ExternalID) || len(r.ExternalID) > 1224) {
+		l.addf(path+".external_id", "%s is not allowed: 2 to 1224 letters, digits, _ + = , . @ : / -", l.found(path+".external_id"))
+	}
+	if l.names(path+".session_name") && r.SessionName != "" && !sessionPattern.MatchString(r.SessionName) {
+		l.addf(path+".session_name", "%s is not allowed: 2 to 64 letters, digits, _ + = , . @ -", l.found(path+".session_name"))
+	}
+	const least = 15 * time.Minute
+	switch {
+	case r.Duration < least || r.Duration > 12*time.Hour:
+		l.addf(path+".duration", "%s is not allowed: 15m to 12h", l.found(path+".duration"))
+	case r.Duration > most:
+		l.addf(path+".duration", "%s is not allowed: 1h at most for a role that is assumed with a role's credentials (aws.role)", l.found(path+".duration"))
+	}
+}
+
+func (l *loading) leases(c *Config) {
+	table := c.LeaseTable()
+	if l.names("leases.table") && !applicationPattern.MatchString(table) {
+		l.addf("leases.table", "%s is not allowed: 3 to 255 letters, digits, _ . -", l.found("leases.table"))
+	}
+	if table == c.StateTable() {
+		l.addf("leases.table", "%s is the name of the state table", l.found("leases.table"))
+	}
+	if c.Leases.Failover < time.Second {
+		l.addf("leases.failover", "%s is too short: at least 1s, since an ordinary pause of the network or the process would cost leases", l.found("leases.failover"))
+	}
+	if c.Leases.Failover > time.Hour {
+		l.addf("leases.failover", "%s is too long: at most 1h, since the shards of a dead worker wait for it", l.found("leases.failover"))
+	}
+	l.least("leases.max_leases", c.Leases.MaxLeases, 0)
+	if c.Leases.KeyFormat == SingleStream && len(c.Sources) > 1 {
+		l.addf("leases.key_format", "%s takes exactly one source, and there are %d: %s is for several", l.found("leases.key_format"), len(c.Sources), MultiStream)
+	}
+}
+
+func (l *loading) sources(c *Config) {
+	if len(c.Sources) == 0 {
+		l.addf("sources", "at least one source is required")
+	}
+	var known []string
+	for i := range c.Destinations {
+		if at := fmt.Sprintf("destinations[%d].name", i); l.names(at) && !l.places[at].n.expanded() {
+			known = append(known, c.Destinations[i].Name)
+		}
+	}
+	l.unnamed = slices.ContainsFunc(c.Destinations, func(d Destination) bool { return d.Name == "" }) || l.reportedBelow("destinations_files")
+	names, streams := map[string]string{}, map[StreamARN]string{}
+	most := 12 * time.Hour
+	if c.AWS.Role != nil {
+		most = time.Hour
+	}
+	for i := range c.Sources {
+		s, path := &c.Sources[i], fmt.Sprintf("sources[%d]", i)
+		l.name(path+".name", s.Name, names)
+		if s.Stream != (StreamARN{}) {
+			if first, taken := streams[s.Stream]; taken {
+				l.addf(path+".stream", "the same stream as %s: a stream belongs to one source", first)
+			} else {
+				streams[s.Stream] = path
+			}
+		}
+		if s.Role != nil {
+			l.role(path+".role", s.Role, most)
+		}
+		if s.PollInterval < 200*time.Millisecond || s.PollInterval > 4*time.Minute {
+			l.addf(path+".poll_interval", "%s is not allowed: 200ms to 4m, since a shard answers five reads a second and an iterator lives five minutes", l.found(path+".poll_interval"))
+		}
+		l.subscribers(c, s, path+".subscribers", known)
+		switch {
+		case s.DeadLetters != "":
+			l.queue(c, path+".dead_letters", s.DeadLetters)
+		case s.Key == KeyHotelCode:
+			l.addf(path+".dead_letters", "a dead letter queue is required with key: hotel_code, for records that cannot be keyed")
+		}
+	}
+}
+
+func (l *loading) subscribers(c *Config, s *Source, path string, known []string) {
+	if s.Subscribers.All {
+		if len(c.Destinations) == 0 {
+			l.addf(path, "all_destinations, and there is no destination")
+		}
+		return
+	}
+	if len(s.Subscribers.Names) == 0 {
+		l.addf(path, "at least one destination is required")
+	}
+	seen := map[string]bool{}
+	for j, name := range s.Subscribers.Names {
+		at := fmt.Sprintf("%s[%d]", path, j)
+		switch {
+		case c.Destination(name) == nil:
+			if l.reported["destinations"] || l.reported["destinations_files"] || l.unnamed {
+				break // it may be one of those that could not be read
+			}
+			suggestion := ""
+			if site, ok := l.places[at]; ok {
+				suggestion = site.d.suggest(site.n, known)
+			}
+			l.addf(at, "there is no destination named %s%s", l.found(at), suggestion)
+		case seen[name]:
+			l.addf(at, "%s stands in this list twice", l.found(at))
+		}
+		seen[name] = true
+	}
+}
+
+// name checks a name and that it is the first of its kind.
+func (l *loading) name(path, name string, taken map[string]string) {
+	switch {
+	case !namePattern.MatchString(name):
+		l.addf(path, "%s is not allowed: 1 to 64 letters, digits, - _ . that begin with a letter or digit", l.found(path))
+	case taken[name] != "":
+		l.addf(path, "%s is the name of %s too", l.found(path), taken[name])
+	default:
+		taken[name] = parent(path)
+	}
+}
+
+// queue checks a reference to a dead letter queue.
+func (l *loading) queue(c *Config, path, name string) {
+	if c.DeadLetterQueue(name) != nil || l.reported["dead_letter_queues"] ||
+		slices.ContainsFunc(c.DeadLetterQueues, func(q DeadLetterQueue) bool { return q.Name == "" }) {
+		return
+	}
+	var known []string
+	for i := range c.DeadLetterQueues {
+		if at := fmt.Sprintf("dead_letter_queues[%d].name", i); l.names(at) && !l.places[at].n.expanded() {
+			known = append(known, c.DeadLetterQueues[i].Name)
+		}
+	}
+	suggestion := ""
+	if site, ok := l.places[path]; ok {
+		suggestion = site.d.suggest(site.n, known)
+	}
+	l.addf(path, "there is no dead letter queue named %s%s", l.found(path), suggestion)
+}
+
+func (l *loading) queues(c *Config) {
+	names, paths := map[string]string{}, map[string]string{}
+	for i := range c.DeadLetterQueues {
+		q, path := &c.DeadLetterQueues[i], fmt.Sprintf("dead_letter_queues[%d]", i)
+		l.name(path+".name", q.Name, names)
+		switch {
+		case q.Path == "":
+			l.addf(path+".path", "the file's path is required with type: file")
+		case paths[q.Path] != "":
+			l.addf(path+".path", "the same file as %s: each queue has its own", paths[q.Path])
+		default:
+			paths[q.Path] = path
+		}
+	}
+}
+
+func (l *loading) positive(path string, value time.Duration) {
+	if value <= 0 {
+		l.addf(path, "%s is not allowed: above 0", l.found(path))
+	}
+}
+
+func (l *loading) least(path string, value, least int) {
+	if value < least {
+		l.addf(path, "%s is not allowed: at least %d", l.found(path), least)
+	}
+}
+
+func (l *loading) listen(path, address string) {
+	host, port, err := net.SplitHostPort(address)
+	number, portErr := strconv.ParseUint(port, 10, 16)
+	if err != nil || portErr != nil || number > 65535 || strings.ContainsAny(host, " /") {
+		l.addf(path, "%s is not an address: allowed is host:port, such as 127.0.0.1:9464", l.found(path))
+	}
+}

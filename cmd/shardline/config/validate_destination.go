@@ -1,0 +1,237 @@
+package config
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// eachDestination checks the destinations.
+func (l *loading) eachDestination(c *Config) {
+	names := map[string]string{}
+	for i := range c.Destinations {
+		d, path := &c.Destinations[i], fmt.Sprintf("destinations[%d]", i)
+		l.name(path+".name", d.Name, names)
+		if d.Name == allDestinations {
+			l.addf(path+".name", "%s stands for all destinations", l.found(path+".name"))
+		}
+		l.url(path+".url", d.URL)
+		l.headers(path, d)
+		l.auth(path+".auth", &d.Auth)
+		l.delivery(path, &d.Delivery, false)
+		switch {
+		case d.DeadLetters != "":
+			l.queue(c, path+".dead_letters", d.DeadLetters)
+		case d.OnExhausted != OnExhaustedHoldDestination:
+			l.addf(path+".dead_letters", "a dead letter queue is required unless on_exhausted is hold_destination")
+		}
+	}
+}
+
+// delivery checks the common fields; of a destination only those that it
+// names itself, since the others are checked where they stand.
+func (l *loading) delivery(path string, d *Delivery, common bool) {
+	own := func(names ...string) bool {
+		return common || slices.ContainsFunc(names, func(name string) bool { return l.names(path + "." + name) })
+	}
+	if own("timeout") {
+		l.positive(path+".timeout", d.Timeout)
+	}
+	if own("concurrency") && (d.Concurrency < 1 || d.Concurrency > 4096) {
+		l.addf(path+".concurrency", "%s is not allowed: 1 to 4096", l.found(path+".concurrency"))
+	}
+	retry := path + ".retry"
+	if !own("retry") {
+		return
+	}
+	if own("retry.initial") {
+		l.positive(retry+".initial", d.Retry.Initial)
+	}
+	if own("retry.max") {
+		l.positive(retry+".max", d.Retry.Max)
+	}
+	if own("retry.initial", "retry.max") && d.Retry.Max > 0 && d.Retry.Initial > d.Retry.Max {
+		at, other := retry+".max", "initial is"
+		if !l.names(at) {
+			at, other = retry+".initial", "max is"
+		}
+		l.addf(at, "initial is above max (%s %s)", other, shownDuration(l, retry, other, d))
+	}
+	if own("retry.multiplier") && (d.Retry.Multiplier < 1 || d.Retry.Multiplier > 100) {
+		l.addf(retry+".multiplier", "%s is not allowed: 1 to 100", l.found(retry+".multiplier"))
+	}
+	if own("retry.max_attempts") {
+		l.least(retry+".max_attempts", d.Retry.MaxAttempts, 0)
+	}
+	if own("retry.max_age") && d.Retry.MaxAge < 0 {
+		l.addf(retry+".max_age", "%s is not allowed: at least 0", l.found(retry+".max_age"))
+	}
+}
+
+// shownDuration is the other bound, as a message may show it: as the file has
+// it, or the inherited value.
+func shownDuration(l *loading, retry, other string, d *Delivery) string {
+	name, value := "initial", d.Retry.Initial
+	if other == "max is" {
+		name, value = "max", d.Retry.Max
+	}
+	if at := retry + "." + name; l.names(at) {
+		return l.found(at)
+	}
+	if at := "delivery.retry." + name; l.names(at) {
+		return l.found(at)
+	}
+	return value.String()
+}
+
+// Placeholders is what a URL template may contain.
+var placeholders = []string{"{key}", "{type}", "{sequence_number}", "{source}"}
+
+var bracePattern = regexp.MustCompile(`\{[^{}]*\}|[{}]`)
+
+func (l *loading) url(path, template string) {
+	if template == "" {
+		l.addf(path, "the address is required with type: http")
+		return
+	}
+	// Nothing of the address is shown: it may come from the environment or
+	// carry credentials.
+	const absolute = "an absolute http or https URL such as https://partner.example.com/ota"
+	plain := bracePattern.ReplaceAllStringFunc(template, func(found string) string {
+		if !slices.Contains(placeholders, found) {
+			shown := ""
+			if s, ok := l.places[path]; ok && strings.Contains(s.n.source, found) {
+				shown = " " + quote(found) + didYouMean(found, placeholders)
+			}
+			l.addf(path, "an unknown placeholder%s: allowed are %s", shown, strings.Join(placeholders, ", "))
+		}
+		return "x-placeholder-x"
+	})
+	u, err := url.Parse(plain)
+	switch {
+	case err != nil:
+		l.addf(path, "it is not a URL: allowed is %s", absolute)
+	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		l.addf(path, "it is not %s", absolute)
+	case u.User != nil:
+		l.addf(path, "it has a user or password in it: they belong into auth: {type: basic, username: …, password: …}")
+	case strings.Contains(u.Host, "x-placeholder-x"):
+		l.addf(path, "a placeholder in the host is not allowed: only in path and query")
+	case u.Fragment != "":
+		l.addf(path, "it has a fragment (#…), which no request carries: write %%23 for a literal #")
+	case u.Port() != "":
+		if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
+			l.addf(path, "its port is not 1 to 65535")
+		}
+	}
+}
+
+var tokenPattern = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$")
+
+// headerTaken says why a header cannot be configured, empty when it can.
+func headerTaken(name string) string {
+	switch canonical := http.CanonicalHeaderKey(name); canonical {
+	case "Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive",
+		"Proxy-Connection", "Te", "Trailer", "Upgrade":
+		return "the connection itself sets it"
+	case "Idempotency-Key":
+		return "Shardline sets it"
+	default:
+		if strings.HasPrefix(canonical, "X-Shardline-") {
+			return "Shardline sets it"
+		}
+	}
+	return ""
+}
+
+func (l *loading) headers(path string, d *Destination) {
+	seen := map[string]string{}
+	names := make([]string, 0, len(d.Headers))
+	for name := range d.Headers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		at := path + ".headers." + name
+		l.headerName(at, name)
+		canonical := http.CanonicalHeaderKey(name)
+		if first, taken := seen[canonical]; taken {
+			l.addf(at, "the same header as %s", quote(first))
+		}
+		seen[canonical] = name
+		l.headerValue(at, d.Headers[name])
+		if canonical == "Authorization" && (d.Auth.Type == AuthBasic || d.Auth.Type == AuthBearer) {
+			l.addf(at, "auth sets this header already")
+		}
+		if d.Auth.Type == AuthHeader && canonical == http.CanonicalHeaderKey(d.Auth.Name) {
+			l.addf(at, "auth sets this header already")
+		}
+	}
+}
+
+func (l *loading) headerName(at, name string) {
+	if !tokenPattern.MatchString(name) {
+		l.addf(at, "not a header's name: letters, digits and - without spaces")
+	} else if taken := headerTaken(name); taken != "" {
+		l.addf(at, "this header cannot be configured: %s", taken)
+	}
+}
+
+// headerValue checks a value without showing it.
+func (l *loading) headerValue(at string, value Secret) {
+	text, err := value.Value()
+	if err != nil {
+		return // said already
+	}
+	for i := range len(text) {
+		if c := text[i]; c < 0x20 && c != '\t' || c == 0x7f {
+			l.addf(at, "a header's value cannot hold a line break or another control character")
+			return
+		}
+	}
+}
+
+// auth checks that each type has its own fields and no others.
+func (l *loading) auth(path string, a *Auth) {
+	fields := []struct {
+		name  string
+		types string
+		set   bool
+	}{
+		{"username", AuthBasic, a.Username != ""},
+		{"password", AuthBasic, l.secretSet(path+".password", a.Password)},
+		{"token", AuthBearer, l.secretSet(path+".token", a.Token)},
+		{"name", AuthHeader, a.Name != ""},
+		{"value", AuthHeader, l.secretSet(path+".value", a.Value)},
+	}
+	for _, f := range fields {
+		at := path + "." + f.name
+		switch {
+		case f.types == a.Type && !f.set:
+			l.addf(at, "it is required with type: %s", a.Type)
+		case f.types != a.Type && l.names(at):
+			l.addf(at, "it does not belong to type: %s, but to %s", a.Type, f.types)
+		}
+	}
+	if strings.ContainsAny(a.Username, ":\r\n") {
+		l.addf(path+".username", "a user's name cannot hold a colon or a line break")
+	}
+	if a.Type == AuthHeader && a.Name != "" {
+		l.headerName(path+".name", a.Name)
+	}
+	l.headerValue(path+".token", a.Token)
+	l.headerValue(path+".value", a.Value)
+}
+
+// secretSet says whether there is a value that is not empty.
+func (l *loading) secretSet(path string, s Secret) bool {
+	if l.reported[path] || l.reported[path+".file"] || l.reported[path+".env"] || l.reported[path+".secretsmanager"] {
+		return true // said already
+	}
+	value, err := s.Value()
+	return err == nil && value != ""
+}

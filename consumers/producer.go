@@ -1,0 +1,381 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/shardline/shardline/pipeline"
+)
+
+const (
+	// maxBatchRecords is the service's limit of one PutRecords call.
+	maxBatchRecords = 500
+	// maxBatchBytes is half of the service's limit, so that a batch that has
+	// to be repeated costs less; one larger message goes alone.
+	maxBatchBytes = 5 << 20
+	// maxData and maxKey are the service's limits of one record. Streams that
+	// are not set to large records take 1 MiB, and say so.
+	maxData = 10 << 20
+	maxKey  = 256
+	// maxHeld and maxHeldBytes bound what Put accepts before acknowledgement:
+	// some full batches for every sender.
+	maxHeld      = 10_000
+	maxHeldBytes = 64 << 20
+	// senders are the batches that may be outstanding.
+	senders = 4
+	// linger is how long a batch that is not full waits for more.
+	linger = 10 * time.Millisecond
+	// putInitial and putLongest bound the back-off of one key.
+	putInitial = 100 * time.Millisecond
+	putLongest = 5 * time.Second
+)
+
+// ErrClosed is the error of Put after Close.
+var ErrClosed = errors.New("producer closed")
+
+// Message is what to put. Tag is the caller's, and comes back in OnAck.
+type Message struct {
+	Key  string // partition key
+	Data []byte // not to be changed before the acknowledgement
+	Tag  any
+}
+
+// ProducerClient is what a Producer calls; *kinesis.Client has it.
+type ProducerClient interface {
+	PutRecords(ctx context.Context, in *kinesis.PutRecordsInput, options ...func(*kinesis.Options)) (*kinesis.PutRecordsOutput, error)
+}
+
+// ProducerConfig says where to put messages.
+type ProducerConfig struct {
+	Client    ProducerClient
+	StreamARN string
+	// Credentials are told when the service calls them stale; nil: the base's
+	// expire by themselves.
+	Credentials *Credentials
+	// OnAck is called for every message that the service acknowledged, one
+	// call at a time, in order per key. It must not call the Producer.
+	OnAck func(m Message, shard, sequence string)
+}
+
+// Produced counts what a Producer did.
+type Produced struct {
+	Acknowledged int64
+	Pending      int64 // accepted by Put, not acknowledged
+	Retries      int64 // records that were put again
+	// Unknown counts records of calls whose outcome is unknown (a time-out, a
+	// broken connection, an answer of 500). They are put again, so each may be
+	// in the stream twice; a call that was given up may even take effect late,
+	// behind newer messages of its key. No producer can prevent that.
+	Unknown int64
+	// LastError is of the last record that has to be put again, nil when none
+	// had to.
+	LastError error
+}
+
+// Producer puts messages into a stream. Messages of one key are in the stream
+// in the order of their Put: a message goes only when the one before it is
+// acknowledged. Keys go in parallel, so one key alone makes a round trip per
+// message.
+type Producer struct {
+	config ProducerConfig
+
+	wake chan struct{} // holds one: Run has to look again
+
+	ackMu sync.Mutex // one OnAck at a time; taken before mu
+
+	// mu guards the fields below. changed is closed, and made anew, when room
+	// was made, nothing is held any more, or err was set.
+	mu      sync.Mutex
+	lanes   *lanes
+	counts  Produced
+	closed  bool
+	flush   int // Flush calls that wait: batches do not linger
+	err     error
+	changed chan struct{}
+}
+
+// NewProducer wires a producer; Run sends.
+func NewProducer(c ProducerConfig) *Producer {
+	if c.OnAck == nil {
+		c.OnAck = func(Message, string, string) {}
+	}
+	return &Producer{config: c, wake: make(chan struct{}, 1), lanes: newLanes(), changed: make(chan struct{})}
+}
+
+// Put accepts a message, and waits while too much is held. The error of a
+// message that the service would refuse names the limit; after a failure that
+// repeating cannot end it is that of Run.
+func (p *Producer) Put(ctx context.Context, m Message) error {
+	if n := utf8.RuneCountInString(m.Key); n == 0 || n > maxKey {
+		return fmt.Errorf("put message: key of %d characters, allowed are 1 to %d", n, maxKey)
+	}
+	if len(m.Data) > maxData {
+		return fmt.Errorf("put message of key %q: %d bytes, allowed are %d", m.Key, len(m.Data), maxData)
+	}
+	for {
+		p.mu.Lock()
+		switch {
+		case p.err != nil:
+			defer p.mu.Unlock()
+			return p.err
+		case p.closed:
+			p.mu.Unlock()
+			return ErrClosed
+		case p.lanes.held == 0 || p.lanes.held < maxHeld && p.lanes.bytes+size(m) <= maxHeldBytes:
+			p.lanes.put(m, time.Now())
+			p.mu.Unlock()
+			p.wakeRun()
+			return nil
+		}
+		changed := p.changed
+		p.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Flush waits until everything put so far is acknowledged; nobody may put
+// meanwhile. It needs Run.
+func (p *Producer) Flush(ctx context.Context) error {
+	p.mu.Lock()
+	p.flush++
+	p.mu.Unlock()
+	p.wakeRun()
+	defer func() {
+		p.mu.Lock()
+		p.flush--
+		p.mu.Unlock()
+	}()
+	for {
+		p.mu.Lock()
+		held, err, changed := p.lanes.held, p.err, p.changed
+		p.mu.Unlock()
+		switch {
+		case held == 0:
+			return nil
+		case err != nil:
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%d messages not acknowledged: %w", held, ctx.Err())
+		}
+	}
+}
+
+// Close refuses further messages, waits until all are acknowledged, and lets
+// Run return.
+func (p *Producer) Close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	p.announce()
+	p.mu.Unlock()
+	return p.Flush(ctx)
+}
+
+// Produced says what was done so far.
+func (p *Producer) Produced() Produced {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	counts := p.counts
+	counts.Pending = int64(p.lanes.held)
+	return counts
+}
+
+// Run sends until Close and everything is acknowledged (nil), ctx ends (nil),
+// or the service refuses in a way that repeating cannot end: no permission, no
+// such stream, a record that it does not take.
+func (p *Producer) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	slots := make(chan struct{}, senders)
+	for {
+		wait, done := p.look()
+		if done {
+			break
+		}
+		if wait > 0 {
+			if !p.sleep(ctx, wait) {
+				break
+			}
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		p.mu.Lock()
+		batch := p.lanes.take()
+		p.mu.Unlock()
+		all.Go(func() {
+			defer func() { <-slots; p.wakeRun() }()
+			p.send(ctx, batch)
+		})
+	}
+	all.Wait() // calls in flight end by themselves, or with ctx
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.err
+	if err == nil { // whoever still waits in Put or Flush
+		p.err = ErrClosed
+	}
+	p.announce()
+	return err
+}
+
+// forever is how long Run sleeps when only a wake-up can bring work.
+const forever = time.Hour
+
+// look says how long to wait before the next batch goes, 0: it goes now; done:
+// there will be none.
+func (p *Producer) look() (wait time.Duration, done bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.lanes.wake(now)
+	if p.err != nil || p.closed && p.lanes.held == 0 {
+		return 0, true
+	}
+	wait = forever
+	if due, some := p.lanes.next(); some {
+		wait = due.Sub(now)
+	}
+	if len(p.lanes.ready) > 0 {
+		wait = min(wait, p.lanes.ready[0].since.Add(linger).Sub(now))
+		if p.flush > 0 || p.closed || p.lanes.full() {
+			wait = 0
+		}
+	}
+	return max(wait, 0), false
+}
+
+func (p *Producer) sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.wake:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+func (p *Producer) wakeRun() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // Run has yet to take the last one
+	}
+}
+
+// announce wakes Put and Flush. p.mu is held.
+func (p *Producer) announce() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+	p.wakeRun()
+}
+
+// send puts the first message of each lane and settles or repeats it.
+func (p *Producer) send(ctx context.Context, batch []*lane) {
+	in := &kinesis.PutRecordsInput{StreamARN: aws.String(p.config.StreamARN), Records: make([]types.PutRecordsRequestEntry, len(batch))}
+	for i, l := range batch {
+		in.Records[i] = types.PutRecordsRequestEntry{PartitionKey: aws.String(l.key), Data: l.messages[0].Data}
+		if in.Records[i].Data == nil {
+			in.Records[i].Data = []byte{} // required, and may be empty
+		}
+	}
+	call, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	start := now()
+	out, err := p.config.Client.PutRecords(call, in, once)
+	if err == nil && len(out.Records) != len(batch) {
+		err = fmt.Errorf("%d results for %d records", len(out.Records), len(batch))
+	}
+	if err != nil {
+		p.refused(batch, start, err)
+		return
+	}
+	// In order per key: the next message of a key goes only after this.
+	p.ackMu.Lock()
+	defer p.ackMu.Unlock()
+	for i, l := range batch {
+		if result := out.Records[i]; aws.ToString(result.ErrorCode) == "" {
+			p.config.OnAck(l.messages[0], aws.ToString(result.ShardId), aws.ToString(result.SequenceNumber))
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := time.Now()
+	for i, l := range batch {
+		result := out.Records[i]
+		if code := aws.ToString(result.ErrorCode); code != "" {
+			p.counts.LastError = fmt.Errorf("put record of key %q: %s: %s", l.key, code, aws.ToString(result.ErrorMessage))
+			if !throttleCodes[plainCode(code)] {
+				p.counts.Unknown++
+			}
+			p.repeat(l, at)
+			continue
+		}
+		p.counts.Acknowledged++
+		p.lanes.settle(l, at)
+	}
+	p.announce()
+}
+
+// refused repeats a call that failed as a whole, unless that cannot help.
+func (p *Producer) refused(batch []*lane, start time.Time, err error) {
+	f := failed("put records to "+p.config.StreamARN, err)
+	if f.reason == reasonGone {
+		f.meaning = pipeline.ErrStreamGone
+	}
+	if f.stale() && p.config.Credentials != nil {
+		p.config.Credentials.expire(start)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch f.reason {
+	case reasonDenied:
+		if !f.stale() || p.config.Credentials == nil {
+			p.fail(f)
+		}
+	case reasonGone, reasonArgument:
+		p.fail(f)
+	case reasonThrottled:
+	default:
+		p.counts.Unknown += int64(len(batch))
+	}
+	p.counts.LastError = f
+	at := time.Now()
+	for _, l := range batch {
+		p.repeat(l, at)
+	}
+	p.announce()
+}
+
+// fail ends the producer. p.mu is held.
+func (p *Producer) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// repeat lets a lane wait for another try. p.mu is held.
+func (p *Producer) repeat(l *lane, now time.Time) {
+	l.failures++
+	p.counts.Retries++
+	p.lanes.repeat(l, now.Add(backoff(l.failures, putInitial, putLongest)))
+}

@@ -1,0 +1,161 @@
+package deploy_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// text is a JSON string or a list of them, as IAM takes either.
+type text []string
+
+func (t *text) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*t = text{one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(t))
+}
+
+type policy struct {
+	Version   string
+	Statement []struct {
+		Sid       string
+		Effect    string
+		Principal map[string]text
+		Action    text
+		Resource  text
+		Condition map[string]map[string]text
+	}
+}
+
+// knownActions are all that the policies may allow, by the kind of resource
+// that each takes. Whatever Shardline calls beyond them has to be added here
+// and to a policy.
+var knownActions = map[string]string{
+	"sts:AssumeRole":                   "iam",
+	"kinesis:DescribeStreamSummary":    "kinesis",
+	"kinesis:ListShards":               "kinesis",
+	"kinesis:GetShardIterator":         "kinesis",
+	"kinesis:GetRecords":               "kinesis",
+	"kinesis:PutRecord":                "kinesis",
+	"kinesis:PutRecords":               "kinesis",
+	"kms:Decrypt":                      "kms",
+	"dynamodb:CreateTable":             "dynamodb",
+	"dynamodb:DescribeTable":           "dynamodb",
+	"dynamodb:UpdateContinuousBackups": "dynamodb",
+	"dynamodb:GetItem":                 "dynamodb",
+	"dynamodb:PutItem":                 "dynamodb",
+	"dynamodb:UpdateItem":              "dynamodb",
+	"dynamodb:DeleteItem":              "dynamodb",
+	"dynamodb:Scan":                    "dynamodb",
+	"dynamodb:Query":                   "dynamodb",
+}
+
+var account = regexp.MustCompile(`\b\d{12}\b`)
+
+func TestPolicies(t *testing.T) {
+	files, err := filepath.Glob("iam/*.json")
+	if err != nil || len(files) < 6 {
+		t.Fatalf("policies found: %v (%v)", files, err)
+	}
+	readme, err := os.ReadFile("iam/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		t.Run(name, func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(readme), "`"+name+"`") {
+				t.Error("iam/README.md does not say what it is for")
+			}
+			for _, number := range account.FindAllString(string(data), -1) {
+				if number != "111111111111" && number != "999999999999" {
+					t.Errorf("account %s is no placeholder", number)
+				}
+			}
+			var p policy
+			decoder := json.NewDecoder(bytes.NewReader(data))
+			decoder.DisallowUnknownFields()
+			if err := decoder.Decode(&p); err != nil {
+				t.Fatal(err)
+			}
+			checkPolicy(t, p, strings.Contains(name, "trust"))
+		})
+	}
+}
+
+func checkPolicy(t *testing.T, p policy, trust bool) {
+	t.Helper()
+	if p.Version != "2012-10-17" || len(p.Statement) == 0 {
+		t.Errorf("Version %q with %d statements", p.Version, len(p.Statement))
+	}
+	for _, s := range p.Statement {
+		if s.Effect != "Allow" || s.Sid == "" || len(s.Action) == 0 {
+			t.Errorf("statement %q: Effect %q, actions %v", s.Sid, s.Effect, s.Action)
+		}
+		if trust != (len(s.Principal) > 0) || trust == (len(s.Resource) > 0) {
+			t.Errorf("statement %q: principal %v, resource %v", s.Sid, s.Principal, s.Resource)
+		}
+		// Another account's principal is a single role, and has to know the external id.
+		if who := s.Principal["AWS"]; len(who) > 0 {
+			if s.Condition["StringEquals"]["sts:ExternalId"] == nil {
+				t.Errorf("statement %q trusts %v without an external id", s.Sid, who)
+			}
+			for _, w := range who {
+				if !strings.Contains(w, ":role/") {
+					t.Errorf("statement %q trusts %s, which is not one role", s.Sid, w)
+				}
+			}
+		}
+		for _, action := range s.Action {
+			kind, known := knownActions[action]
+			if !known {
+				t.Errorf("statement %q: unknown action %s", s.Sid, action)
+			}
+			for _, resource := range s.Resource {
+				if !strings.HasPrefix(resource, "arn:aws:"+kind+":") || strings.Contains(resource, "*") {
+					t.Errorf("statement %q: %s on %s", s.Sid, action, resource)
+				}
+			}
+		}
+	}
+}
+
+// The reader's role can read, the producer's can write, and neither more.
+func TestReaderAndProducerAreApart(t *testing.T) {
+	actions := func(file string) (all []string) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p policy
+		if err := json.Unmarshal(data, &p); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range p.Statement {
+			all = append(all, s.Action...)
+		}
+		slices.Sort(all)
+		return all
+	}
+	reader := []string{"kinesis:DescribeStreamSummary", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"}
+	if got := actions("iam/reader-policy.json"); !slices.Equal(got, reader) {
+		t.Errorf("the reader may %v, want %v", got, reader)
+	}
+	for _, action := range actions("iam/producer-policy.json") {
+		if strings.HasPrefix(action, "kinesis:Get") {
+			t.Errorf("the producer may %s", action)
+		}
+	}
+}

@@ -69,6 +69,9 @@ var (
 	// ErrTooLarge: the positions do not fit. Nothing was changed; a renewal
 	// without positions still succeeds.
 	ErrTooLarge = errors.New("positions are too large to save")
+	// ErrForeign: the table is not one that this worker may use; the text
+	// says why. Trying again does not help.
+	ErrForeign = errors.New("lease table refused")
 	// ErrLeaseLost is the cause with which a tenure's context ends when its
 	// lease belongs to somebody else, or could not be renewed in time.
 	ErrLeaseLost = errors.New("lease lost")

@@ -1,0 +1,125 @@
+package checkpoint
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Audit compares a stream's shards with the leases of that stream, which all
+// of them are. initial is where the application begins with the stream; tip says
+// that initial is the time of this listing, so that closed shards hold nothing
+// newer ("latest").
+//
+// create are the leases that are missing, ancestors first; Key and Stream are
+// the caller's to fill in. A shard with an ancestor that is listed or leased
+// gets its lease when that one ends; Audit makes it only when all leased
+// parents are finished already (somebody died in between, or the item was
+// lost). Then, and only then, it begins at TRIM_HORIZON whatever initial says.
+//
+// remove are leases that are through: SHARD_END, nobody behind, every child
+// begun, and no lease of a parent left.
+func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, remove []Lease) {
+	listed := make(map[string]Shard, len(shards))
+	for _, s := range shards {
+		listed[s.ID] = s
+	}
+	leased := make(map[string]Lease, len(leases))
+	for _, l := range leases {
+		leased[l.Shard] = l
+	}
+
+	shards = slices.SortedFunc(slices.Values(shards), func(a, b Shard) int {
+		return cmp.Or(compareDigits(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
+	})
+	for _, s := range shards {
+		if _, ok := leased[s.ID]; ok {
+			continue
+		}
+		at, ok := startOf(s, listed, leased, initial, tip)
+		if !ok {
+			continue
+		}
+		l := Lease{Shard: s.ID, Saved: Saved{Checkpoint: at}, Parents: s.Parents, HashFrom: s.HashFrom, HashTo: s.HashTo}
+		create = append(create, l)
+	}
+	for _, l := range leases {
+		if through(l, leases, leased) {
+			remove = append(remove, l)
+		}
+	}
+	return create, remove
+}
+
+// startOf says where a shard without a lease begins; false: not yet.
+func startOf(s Shard, listed map[string]Shard, leased map[string]Lease, initial Position, tip bool) (Position, bool) {
+	continues := false
+	for _, id := range s.Parents {
+		parent, isLeased := leased[id]
+		_, isListed := listed[id]
+		switch {
+		case isLeased && !parent.Finished():
+			return Position{}, false
+		case isLeased:
+			continues = true
+		case !isListed:
+			// trimmed
+		case tip && !hasLeasedAncestor(id, listed, leased):
+			// What the parent holds is older than the tip.
+		default:
+			return Position{}, false // the parent's lease comes first
+		}
+	}
+	if continues {
+		return TrimHorizon, true
+	}
+	if tip && s.Closed {
+		return Position{}, false // it holds nothing that is newer than the tip
+	}
+	return initial, true
+}
+
+func hasLeasedAncestor(id string, listed map[string]Shard, leased map[string]Lease) bool {
+	seen := make(map[string]bool) // a service that lists a circle must not hang us
+	var look func(id string) bool
+	look = func(id string) bool {
+		if seen[id] {
+			return false
+		}
+		seen[id] = true
+		if _, ok := leased[id]; ok {
+			return true
+		}
+		return slices.ContainsFunc(listed[id].Parents, look)
+	}
+	return look(id)
+}
+
+// through says whether nobody needs a lease any more.
+func through(l Lease, leases []Lease, leased map[string]Lease) bool {
+	if !l.Finished() || len(l.Behind) > 0 || l.Owner != "" {
+		return false
+	}
+	for _, id := range l.Parents {
+		if _, ok := leased[id]; ok {
+			return false
+		}
+	}
+	children := 0
+	for _, c := range leases {
+		if slices.Contains(c.Parents, l.Shard) {
+			children++
+			if !ordered(c.Checkpoint) {
+				return false
+			}
+		}
+	}
+	for _, id := range l.Children {
+		if _, ok := leased[id]; !ok {
+			return false
+		}
+	}
+	return children > 0
+}
+
+// ordered says whether a position is one of a record, or behind the last.
+func ordered(p Position) bool { return p.IsNumber() || p == ShardEnd }

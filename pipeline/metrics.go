@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -38,7 +37,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		keyless: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_keyless_records_total",
 			Help: "Records without one value for the configured key, which took their partition key, by reason."}, []string{"source", "reason"}),
 		savedAge: prometheus.NewDesc("shardline_pipeline_saved_age_seconds",
-			"Seconds since the shard's positions were last written to the lease table.", []string{"source", "shard"}, nil),
+			"Seconds since the shard's positions were last saved: written to the lease table, or confirmed unchanged by a renewal.", []string{"source", "shard"}, nil),
 		window: prometheus.NewDesc("shardline_pipeline_window_bytes",
 			"Bytes that the shard logs hold or have reserved for reads.", nil, nil),
 		shards: make(map[shardLabel]*checkpoint.Tenure),
@@ -61,7 +60,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.window, prometheus.GaugeValue, float64(m.budget.Used()))
 	}
 	for l, t := range m.shards {
-		ch <- prometheus.MustNewConstMetric(m.savedAge, prometheus.GaugeValue, time.Since(t.SavedAt()).Seconds(), l.source, l.shard)
+		ch <- prometheus.MustNewConstMetric(m.savedAge, prometheus.GaugeValue, t.SavedAge().Seconds(), l.source, l.shard)
 	}
 }
 

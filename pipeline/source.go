@@ -226,7 +226,7 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 	// Latest is pinned to the service's own time, less a margin for the
 	// seconds of its date and for clocks that differ between its hosts.
 	initial := s.config.Initial.position(checkpoint.At(now.Add(-latestMargin)))
-	create, remove := checkpoint.Audit(shards, leases, initial)
+	create, remove := checkpoint.Audit(shards, leases, initial, s.config.Initial.latest)
 	for _, l := range create {
 		l.Stream = s.streamIDIn(w.format)
 		l.Key = s.leaseKey(l.Shard)
@@ -242,7 +242,7 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 		s.logger.Info("lease of a finished shard removed", zap.String("shard", l.Shard))
 	}
 	if len(create) > 0 {
-		w.holder.Nudge()
+		w.holder.Scan()
 	}
 	return nil
 }

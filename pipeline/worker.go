@@ -209,7 +209,7 @@ func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpo
 			return fmt.Errorf("create lease %s: %w", l.Key, err)
 		}
 	}
-	w.holder.Nudge()
+	w.holder.Scan()
 	return nil
 }
 

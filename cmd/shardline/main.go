@@ -60,6 +60,7 @@ func newRootCommand(env environment) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newVersionCommand(env),
+		newHealthCommand(env),
 		newValidateCommand(env),
 		newInspectCommand(env),
 	)

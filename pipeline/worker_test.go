@@ -1,0 +1,341 @@
+package pipeline_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/pipeline"
+)
+
+// tape is a stream whose shards hold the records that a test wrote.
+type tape struct {
+	mu     sync.Mutex
+	shards map[string]*tapeShard
+	reads  int
+}
+
+type tapeShard struct {
+	checkpoint.Shard
+	records []pipeline.Record
+}
+
+func newTape(shards ...string) *tape {
+	t := &tape{shards: map[string]*tapeShard{}}
+	for _, s := range shards {
+		t.shards[s] = &tapeShard{Shard: checkpoint.Shard{ID: s, Start: "1"}}
+	}
+	return t
+}
+
+// put writes records "key number" to a shard.
+func (t *tape) put(shard string, records ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.shards[shard]
+	for _, r := range records {
+		key, _, _ := strings.Cut(r, " ")
+		s.records = append(s.records, pipeline.Record{
+			Position:     checkpoint.Number(fmt.Sprint(len(s.records)+1), 0),
+			PartitionKey: key, Data: []byte(r), Arrival: time.Now(),
+		})
+	}
+}
+
+// split closes a shard, whose children begin.
+func (t *tape) split(shard string, children ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.shards[shard].Closed = true
+	for _, c := range children {
+		t.shards[c] = &tapeShard{Shard: checkpoint.Shard{ID: c, Start: "1", Parents: []string{shard}}}
+	}
+}
+
+func (t *tape) Name() string { return "tape" }
+
+func (t *tape) Stream(context.Context) (pipeline.Stream, error) {
+	return pipeline.Stream{ARN: "arn:aws:kinesis:eu-west-1:111111111111:stream/tape", Account: "111111111111", Name: "tape", Created: time.Unix(1, 0)}, nil
+}
+
+func (t *tape) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []checkpoint.Shard
+	for _, s := range t.shards {
+		all = append(all, s.Shard)
+	}
+	return all, time.Now(), nil
+}
+
+func (t *tape) Reader(shard string, from checkpoint.Position) pipeline.Reader {
+	r := &tapeReader{tape: t, shard: shard}
+	if from.IsNumber() {
+		fmt.Sscan(from.Sequence, &r.next)
+		r.next-- // AT: the record at the position comes again
+	}
+	return r
+}
+
+type tapeReader struct {
+	tape  *tape
+	shard string
+	next  int
+	waits bool
+}
+
+func (r *tapeReader) Wait(ctx context.Context) error {
+	if !r.waits {
+		return nil
+	}
+	select {
+	case <-time.After(200 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *tapeReader) Read(context.Context) (pipeline.Batch, error) {
+	r.tape.mu.Lock()
+	defer r.tape.mu.Unlock()
+	r.waits = true
+	r.tape.reads++
+	s := r.tape.shards[r.shard]
+	b := pipeline.Batch{Records: slices.Clone(s.records[r.next:])}
+	r.next = len(s.records)
+	if s.Closed {
+		b.End = true
+		for _, c := range r.tape.shards {
+			if slices.Contains(c.Parents, r.shard) {
+				b.Children = append(b.Children, c.Shard)
+			}
+		}
+	}
+	return b, nil
+}
+
+// inbox is a subscriber that settles at once, unless it is shut.
+type inbox struct {
+	name string
+
+	mu   sync.Mutex
+	shut bool
+	got  []string
+	in   map[*pipeline.Cursor]bool
+}
+
+func newInbox(name string) *inbox { return &inbox{name: name, in: map[*pipeline.Cursor]bool{}} }
+
+func (i *inbox) Name() string { return i.name }
+
+func (i *inbox) Attach(_ context.Context, c *pipeline.Cursor) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.in[c] = true
+}
+
+func (i *inbox) Wake(c *pipeline.Cursor) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for !i.shut {
+		e := c.Next()
+		if e == nil {
+			return
+		}
+		i.got = append(i.got, string(e.Data))
+		c.Settle(e)
+	}
+}
+
+func (i *inbox) Drain(context.Context, *pipeline.Cursor) error { return nil }
+
+func (i *inbox) Detach(c *pipeline.Cursor) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.in, c)
+}
+
+// take empties the inbox.
+func (i *inbox) take() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	got := strings.Join(i.got, ", ")
+	i.got = nil
+	return got
+}
+
+// fleet starts workers on one tape and one store.
+type fleet struct {
+	t     *testing.T
+	tape  *tape
+	store checkpoint.Store
+	n     int
+}
+
+// start runs a worker with subscribers; stop drains it.
+func (f *fleet) start(initial pipeline.Initial, subscribers ...*inbox) (stop func()) {
+	f.n++
+	source := pipeline.SourceConfig{Source: f.tape, Describe: func(key string, _ []byte) (pipeline.Description, error) {
+		return pipeline.Description{Key: key}, nil
+	}}
+	for _, s := range subscribers {
+		source.Subscribers = append(source.Subscribers, pipeline.Subscription{Subscriber: s, Initial: initial})
+	}
+	reg := prometheus.NewRegistry()
+	began := time.Now()
+	w := pipeline.NewWorker(pipeline.Config{
+		ID: fmt.Sprintf("worker-%d", f.n), Store: f.store, Format: checkpoint.MultiStream, Failover: 10 * time.Second,
+		Sources: []pipeline.SourceConfig{source}, Window: 1 << 20, DrainTimeout: 5 * time.Second,
+		Metrics: pipeline.NewMetrics(reg), LeaseMetrics: checkpoint.NewMetrics(reg), Logger: zaptest.NewLogger(f.t),
+		Clock: func() time.Duration { return time.Since(began) },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			f.t.Errorf("Run: %v", err)
+		}
+	}
+}
+
+func expect(t *testing.T, i *inbox, want string) {
+	t.Helper()
+	if got := i.take(); got != want {
+		t.Errorf("%s got  %q\nwant %q", i.name, got, want)
+	}
+}
+
+// TestRestart delivers, stops, and goes on without a record twice.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fleet{t: t, tape: newTape("s-1"), store: &checkpoint.Memory{}}
+		a, b := newInbox("a"), newInbox("b")
+		f.tape.put("s-1", "k 1", "k 2")
+		stop := f.start(pipeline.Initial{}, a, b)
+		time.Sleep(5 * time.Second)
+		expect(t, a, "k 1, k 2")
+		expect(t, b, "k 1, k 2")
+		b.shut = true // b lags behind when the worker stops
+		f.tape.put("s-1", "k 3")
+		time.Sleep(5 * time.Second)
+		expect(t, a, "k 3")
+		stop()
+		b.shut = false
+		f.tape.put("s-1", "k 4")
+		stop = f.start(pipeline.Initial{}, a, b)
+		time.Sleep(5 * time.Second)
+		expect(t, a, "k 4")
+		expect(t, b, "k 3, k 4")
+		stop()
+	})
+}
+
+// TestRosters changes the destinations from start to start.
+func TestRosters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fleet{t: t, tape: newTape("s-1"), store: &checkpoint.Memory{}}
+		a, b, late, old := newInbox("a"), newInbox("b"), newInbox("late"), newInbox("old")
+		f.tape.put("s-1", "k 1")
+		stop := f.start(pipeline.Initial{}, a, b)
+		time.Sleep(5 * time.Second)
+		stop()
+		expect(t, a, "k 1")
+		expect(t, b, "k 1")
+
+		f.tape.put("s-1", "k 2") // b is removed, late is new
+		stop = f.start(pipeline.InitialLatest(), a, late)
+		time.Sleep(5 * time.Second)
+		stop()
+		expect(t, a, "k 2")
+		expect(t, late, "k 2")
+
+		f.tape.put("s-1", "k 3") // b is back, at its place; old is new and wants the oldest
+		stop = f.start(pipeline.Initial{}, a, b, late, old)
+		time.Sleep(5 * time.Second)
+		stop()
+		expect(t, a, "k 3")
+		expect(t, b, "k 2, k 3")
+		expect(t, late, "k 3")
+		expect(t, old, "k 1, k 2, k 3")
+	})
+}
+
+// TestGate splits a shard while a destination is missing: when it is back, it
+// gets the parent first, and the others do not wait for it.
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fleet{t: t, tape: newTape("s-1"), store: &checkpoint.Memory{}}
+		a, b := newInbox("a"), newInbox("b")
+		f.tape.put("s-1", "k 1")
+		stop := f.start(pipeline.Initial{}, a, b)
+		time.Sleep(5 * time.Second)
+		stop()
+		a.take()
+		b.take()
+
+		f.tape.put("s-1", "k 2")
+		f.tape.split("s-1", "s-2", "s-3")
+		f.tape.put("s-2", "k 3")
+		stop = f.start(pipeline.Initial{}, a)
+		time.Sleep(30 * time.Second)
+		stop()
+		expect(t, a, "k 2, k 3")
+
+		f.tape.put("s-2", "k 4")
+		stop = f.start(pipeline.Initial{}, a, b)
+		time.Sleep(60 * time.Second)
+		f.tape.put("s-2", "k 5")
+		time.Sleep(5 * time.Second)
+		stop()
+		expect(t, a, "k 4, k 5")
+		expect(t, b, "k 2, k 3, k 4, k 5")
+		leases, err := f.store.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range leases {
+			if len(l.Behind) > 0 {
+				t.Errorf("lease %s: still behind: %v", l.Key, l.Behind)
+			}
+		}
+	})
+}
+
+// TestReadsDoNotGrow reads a shard as often for a hundred destinations as for
+// one (P8).
+func TestReadsDoNotGrow(t *testing.T) {
+	reads := func(destinations int) (n int) {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fleet{t: t, tape: newTape("s-1"), store: &checkpoint.Memory{}}
+			var all []*inbox
+			for i := range destinations {
+				all = append(all, newInbox(fmt.Sprint("d", i)))
+			}
+			stop := f.start(pipeline.Initial{}, all...)
+			time.Sleep(3 * time.Second)
+			f.tape.reads = 0
+			for range 100 {
+				f.tape.put("s-1", "k 1", "l 1", "m 1")
+				time.Sleep(100 * time.Millisecond)
+			}
+			n = f.tape.reads
+			stop()
+		})
+		return n
+	}
+	if one, hundred := reads(1), reads(100); one != hundred || one == 0 {
+		t.Errorf("%d reads for one destination, %d for a hundred", one, hundred)
+	}
+}

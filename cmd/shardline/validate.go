@@ -30,7 +30,7 @@ func loadConfig(env environment, path string) (*config.Config, error) {
 func newValidateCommand(env environment) *cobra.Command {
 	var path string
 	command := &cobra.Command{
-		Use:   "validate --config FILE",
+		Use:   "validate",
 		Short: "Check a configuration and print everything that is wrong with it",
 		Long: `Check a configuration, and the secrets and environment variables that it
 names, without touching the network. Every problem is printed with file, line

@@ -101,7 +101,7 @@ func (d *decoder) reflected(n *node, path string, v reflect.Value, tag reflect.S
 		if text, ok := d.scalar(n, path, "a duration such as 500ms, 10s, 1h30m"); ok {
 			value, err := time.ParseDuration(text)
 			if err != nil {
-				d.addf(n, path, "%s is not a duration: allowed are those such as 500ms, 10s, 1h30m", n.found())
+				d.addf(n, path, "%s is not a duration; allowed: those such as 500ms, 10s, 1h30m", n.found())
 			}
 			v.SetInt(int64(value))
 		}
@@ -110,7 +110,7 @@ func (d *decoder) reflected(n *node, path string, v reflect.Value, tag reflect.S
 		if text, ok := d.scalar(n, path, "a size such as 512KiB, 64MiB, 1GiB"); ok {
 			value, err := ParseSize(text)
 			if err != nil {
-				d.addf(n, path, "%s is not a size: allowed are those such as 512KiB, 64MiB, 1GiB", n.found())
+				d.addf(n, path, "%s is not a size; allowed: those such as 512KiB, 64MiB, 1GiB", n.found())
 			}
 			v.SetInt(int64(value))
 		}
@@ -134,7 +134,7 @@ func (d *decoder) reflected(n *node, path string, v reflect.Value, tag reflect.S
 
 func (d *decoder) scalar(n *node, path, allowed string) (string, bool) {
 	if n.kind != scalarNode {
-		d.addf(n, path, "%s is not allowed: %s", n.kind, allowed)
+		d.addf(n, path, "%s is not allowed; allowed: %s", n.kind, allowed)
 		return "", false
 	}
 	return n.text, true
@@ -162,7 +162,7 @@ func (d *decoder) plain(n *node, path string, v reflect.Value, tag reflect.Struc
 		v.SetString(text)
 	case reflect.Bool:
 		if text != "true" && text != "false" {
-			d.addf(n, path, "%s is not allowed: %s", n.found(), allowed)
+			d.addf(n, path, "%s is not allowed; allowed: %s", n.found(), allowed)
 			return
 		}
 		v.SetBool(text == "true")
@@ -193,11 +193,11 @@ func (d *decoder) enumerated(n *node, path string, tag reflect.StructTag) bool {
 	for _, value := range later {
 		prefix, isPrefix := strings.CutSuffix(value, "*")
 		if value != "" && value == n.text || isPrefix && strings.HasPrefix(n.text, prefix) {
-			d.addf(n, path, "%s is not available in this version: allowed is %s", n.found(), allowed)
+			d.addf(n, path, "%s is not available in this version; allowed: %s", n.found(), allowed)
 			return false
 		}
 	}
-	d.addf(n, path, "%s is not allowed: %s%s", n.found(), allowed, d.suggest(n, enum))
+	d.addf(n, path, "%s is not allowed; allowed: %s%s", n.found(), allowed, d.suggest(n, enum))
 	return false
 }
 
@@ -217,7 +217,7 @@ func (d *decoder) fresh(t reflect.Type) reflect.Value {
 
 func (d *decoder) list(n *node, path string, v reflect.Value) {
 	if n.kind != sequenceNode {
-		d.addf(n, path, "%s is not allowed: a list", n.found())
+		d.addf(n, path, "%s is not allowed; allowed: a list", n.found())
 		return
 	}
 	list := reflect.MakeSlice(v.Type(), 0, len(n.items))
@@ -237,7 +237,7 @@ func (d *decoder) list(n *node, path string, v reflect.Value) {
 
 func (d *decoder) mapping(n *node, path string, v reflect.Value) {
 	if n.kind != mappingNode { // the text is not shown: it may be a secret
-		d.addf(n, path, "%s is not allowed: a mapping", n.kind)
+		d.addf(n, path, "%s is not allowed; allowed: a mapping", n.kind)
 		return
 	}
 	m := reflect.MakeMapWithSize(v.Type(), len(n.entries))
@@ -281,15 +281,18 @@ func fieldsOf(t reflect.Type) []field {
 
 func (d *decoder) structure(n *node, path string, v reflect.Value) {
 	if n.kind != mappingNode { // the text is not shown: it may be a secret
-		d.addf(n, path, "%s is not allowed: a mapping", n.kind)
+		d.addf(n, path, "%s is not allowed; allowed: a mapping", n.kind)
 		d.skipped[path] = true
 		return
 	}
 	fields := fieldsOf(v.Type())
-	var known []string
+	var known, allowed []string
 	otherKind := false
 	for _, f := range fields {
 		known = append(known, f.name)
+		if f.tag.Get("later") == "" || f.tag.Get("enum") != "" {
+			allowed = append(allowed, f.name)
+		}
 		at := join(path, f.name)
 		e := n.entry(f.name)
 		switch {
@@ -314,7 +317,7 @@ func (d *decoder) structure(n *node, path string, v reflect.Value) {
 		if slices.Contains(known, e.key) {
 			continue
 		}
-		message := "unknown field" + didYouMean(e.key, known) + ": allowed are " + strings.Join(known, ", ")
+		message := "unknown field" + didYouMean(e.key, known) + "; allowed: " + strings.Join(allowed, ", ")
 		if e.key == "delivery" && v.Type() == reflect.TypeFor[Destination]() {
 			message = "unknown field: a destination's own timeout, retry and so on stand in the destination itself"
 		}

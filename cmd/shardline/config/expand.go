@@ -59,7 +59,7 @@ func expandText(text string, env func(string) string) (string, error) {
 		}
 		name, fallback, hasFallback := strings.Cut(reference, ":-")
 		if !variablePattern.MatchString(name) {
-			return "", fmt.Errorf("${%s} names no environment variable: allowed are ${NAME} and ${NAME:-default}; a literal ${ is written $${", reference)
+			return "", fmt.Errorf("${%s} names no environment variable; allowed: ${NAME} and ${NAME:-default}; a literal ${ is written $${", reference)
 		}
 		value := env(name)
 		if value == "" {

@@ -39,7 +39,7 @@ func Load(path string, env func(string) string, stdin io.Reader) (*Config, error
 	if root := d.read(data); root != nil {
 		d.value(root, "", c)
 		d.destinations(c)
-		if len(l.places) > 0 && root.kind == mappingNode {
+		if root.kind == mappingNode {
 			l.resolved(c)
 			l.validate(c)
 		}
@@ -102,6 +102,10 @@ func (d *decoder) read(data []byte) *node {
 	if root == nil {
 		return nil
 	}
+	if root.kind == nullNode {
+		d.addf(root, d.prefix, "nothing stands here; allowed: a mapping")
+		return nil
+	}
 	expand(root, d.env, d.prefix, func(n *node, path, message string) {
 		d.addf(n, path, "%s", message)
 	})
@@ -120,7 +124,7 @@ func (d *decoder) destinations(c *Config) {
 		files, err := filepath.Glob(d.resolve(pattern))
 		switch {
 		case err != nil:
-			d.addf(n, at, "%s is not a pattern: allowed are file names with *, ? and [a-z]", n.found())
+			d.addf(n, at, "%s is not a pattern; allowed: file names with *, ? and [a-z]", n.found())
 		case len(files) == 0:
 			d.addf(n, at, "%s matches no file (relative to the configuration file's folder)", n.found())
 		case len(seen)+len(files) > maxFiles:

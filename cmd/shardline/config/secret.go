@@ -107,33 +107,33 @@ func (s Secret) MarshalYAML() (any, error) {
 }
 
 func (s *Secret) decode(d *decoder, n *node, path string) {
-	const allowed = "allowed is text, {file: PATH} or {env: NAME}"
+	const allowed = "allowed: text, {file: PATH} or {env: NAME}"
 	switch n.kind {
 	case scalarNode:
 		*s = NewSecret(n.text)
 		return
 	case mappingNode:
 	default:
-		d.addf(n, path, "a secret is not %s: %s", n.kind, allowed)
+		d.addf(n, path, "a secret is not %s; %s", n.kind, allowed)
 		return
 	}
 	if len(n.entries) != 1 {
-		d.addf(n, path, "a secret has exactly one place, not %d: %s", len(n.entries), allowed)
+		d.addf(n, path, "a secret has exactly one place, not %d; %s", len(n.entries), allowed)
 		return
 	}
 	e := n.entries[0]
 	at := path + "." + e.key
 	switch e.key {
 	case "secretsmanager":
-		d.addAt(e.line, e.column, at, "secrets from AWS Secrets Manager are not available in this version: "+allowed)
+		d.addAt(e.line, e.column, at, "secrets from AWS Secrets Manager are not available in this version; "+allowed)
 		return
 	case "file", "env":
 	default:
-		d.addAt(e.line, e.column, at, "unknown field"+didYouMean(e.key, []string{"file", "env"})+": "+allowed)
+		d.addAt(e.line, e.column, at, "unknown field"+didYouMean(e.key, []string{"file", "env"})+"; "+allowed)
 		return
 	}
 	if e.value.kind != scalarNode || e.value.text == "" {
-		d.addf(e.value, at, "%s is not allowed: the %s's name", e.value.found(), map[string]string{"file": "file", "env": "environment variable"}[e.key])
+		d.addf(e.value, at, "%s is not allowed; allowed: the %s's name", e.value.found(), map[string]string{"file": "file", "env": "environment variable"}[e.key])
 		return
 	}
 	name := e.value.text

@@ -78,14 +78,14 @@ func (s *Subscribers) decode(d *decoder, n *node, path string) {
 	switch n.kind {
 	case scalarNode:
 		if n.text != allDestinations {
-			d.addf(n, path, "%s is not allowed: %s%s", n.found(), allowed, d.suggest(n, []string{allDestinations}))
+			d.addf(n, path, "%s is not allowed; allowed: %s%s", n.found(), allowed, d.suggest(n, []string{allDestinations}))
 			return
 		}
 		s.All = true
 	case sequenceNode:
 		d.value(n, path, &s.Names)
 	default:
-		d.addf(n, path, "%s is not allowed: %s", n.found(), allowed)
+		d.addf(n, path, "%s is not allowed; allowed: %s", n.found(), allowed)
 	}
 }
 
@@ -122,14 +122,14 @@ func (p *InitialPosition) decode(d *decoder, n *node, path string) {
 		}
 		if t, err := time.Parse(time.RFC3339Nano, n.text); err == nil {
 			if t.Year() < 2013 || t.Year() > 2262 {
-				d.addf(n, path, "%s is not a time that a stream can hold: allowed is %s", n.found(), allowed)
+				d.addf(n, path, "%s is not a time that a stream can hold; allowed: %s", n.found(), allowed)
 				return
 			}
 			p.Kind, p.At = PositionAtTimestamp, t
 			return
 		}
 	}
-	d.addf(n, path, "%s is not allowed: %s%s", n.found(), allowed,
+	d.addf(n, path, "%s is not allowed; allowed: %s%s", n.found(), allowed,
 		d.suggest(n, []string{PositionTrimHorizon, PositionLatest}))
 }
 
@@ -175,7 +175,7 @@ func splitARN(text, service string) (parts [5]string, wrong string) {
 func (a *StreamARN) decode(d *decoder, n *node, path string) {
 	const form = "arn:aws:kinesis:REGION:ACCOUNT:stream/NAME"
 	if n.kind != scalarNode {
-		d.addf(n, path, "%s is not allowed: a stream's ARN, %s", n.found(), form)
+		d.addf(n, path, "%s is not allowed; allowed: a stream's ARN, %s", n.found(), form)
 		return
 	}
 	parts, wrong := splitARN(n.text, "kinesis")

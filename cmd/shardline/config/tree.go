@@ -197,7 +197,11 @@ func syntax(err error) fault {
 	if !errors.As(err, &e) {
 		return fault{message: "the text is not valid YAML"}
 	}
-	f := fault{message: "not valid YAML: " + strings.ReplaceAll(e.GetMessage(), "\n", " ")}
+	said := strings.ReplaceAll(e.GetMessage(), "\n", " ")
+	if strings.Contains(said, "\t") {
+		said = "a tab; lines are indented with spaces"
+	}
+	f := fault{message: "not valid YAML: " + said}
 	if t := e.GetToken(); t != nil && t.Position != nil {
 		f.line, f.column = t.Position.Line, t.Position.Column
 		if t.Prev != nil && strings.HasSuffix(strings.TrimRight(t.Prev.Value, " "), "$") && t.Type == token.MappingStartType {

@@ -98,12 +98,12 @@ func (l *loading) application(c *Config) {
 	const longest = 255 - len("-state") // the state table's name has it
 	switch {
 	case !applicationPattern.MatchString(c.Application):
-		l.addf("application", "%s is not allowed: 3 to %d letters, digits, _ . -, since it names tables", l.found("application"), longest)
+		l.addf("application", "%s is not allowed; allowed: 3 to %d letters, digits, _ . -, since it names tables", l.found("application"), longest)
 	case len(c.Application) > longest:
 		l.addf("application", "it is longer than %d characters, which leaves no room for the state table's name", longest)
 	}
 	if c.WorkerID != "" && !workerPattern.MatchString(c.WorkerID) {
-		l.addf("worker_id", "%s is not allowed: at most 128 letters, digits, - _ . :", l.found("worker_id"))
+		l.addf("worker_id", "%s is not allowed; allowed: at most 128 letters, digits, - _ . :", l.found("worker_id"))
 	}
 	if c.Region != "" && !regionPattern.MatchString(c.Region) {
 		l.addf("region", "%s is not a region such as eu-west-1", l.found("region"))
@@ -127,24 +127,24 @@ func (l *loading) role(path string, r *Role, most time.Duration) {
 		l.addf(path+".arn", "it is required, and empty")
 	}
 	if r.ExternalID != "" && (!externalIDPattern.MatchString(r.ExternalID) || len(r.ExternalID) > 1224) {
-		l.addf(path+".external_id", "%s is not allowed: 2 to 1224 letters, digits, _ + = , . @ : / -", l.found(path+".external_id"))
+		l.addf(path+".external_id", "%s is not allowed; allowed: 2 to 1224 letters, digits, _ + = , . @ : / -", l.found(path+".external_id"))
 	}
 	if l.names(path+".session_name") && r.SessionName != "" && !sessionPattern.MatchString(r.SessionName) {
-		l.addf(path+".session_name", "%s is not allowed: 2 to 64 letters, digits, _ + = , . @ -", l.found(path+".session_name"))
+		l.addf(path+".session_name", "%s is not allowed; allowed: 2 to 64 letters, digits, _ + = , . @ -", l.found(path+".session_name"))
 	}
 	const least = 15 * time.Minute
 	switch {
 	case r.Duration < least || r.Duration > 12*time.Hour:
-		l.addf(path+".duration", "%s is not allowed: 15m to 12h", l.found(path+".duration"))
+		l.addf(path+".duration", "%s is not allowed; allowed: 15m to 12h", l.found(path+".duration"))
 	case r.Duration > most:
-		l.addf(path+".duration", "%s is not allowed: 1h at most for a role that is assumed with a role's credentials (aws.role)", l.found(path+".duration"))
+		l.addf(path+".duration", "%s is not allowed; allowed: 1h at most for a role that is assumed with a role's credentials (aws.role)", l.found(path+".duration"))
 	}
 }
 
 func (l *loading) leases(c *Config) {
 	table := c.LeaseTable()
 	if l.names("leases.table") && !applicationPattern.MatchString(table) {
-		l.addf("leases.table", "%s is not allowed: 3 to 255 letters, digits, _ . -", l.found("leases.table"))
+		l.addf("leases.table", "%s is not allowed; allowed: 3 to 255 letters, digits, _ . -", l.found("leases.table"))
 	}
 	if table == c.StateTable() {
 		l.addf("leases.table", "%s is the name of the state table", l.found("leases.table"))
@@ -182,7 +182,7 @@ func (l *loading) sources(c *Config) {
 		l.name(path+".name", s.Name, names)
 		if s.Stream != (StreamARN{}) {
 			if first, taken := streams[s.Stream]; taken {
-				l.addf(path+".stream", "the same stream as %s: a stream belongs to one source", first)
+				l.addf(path+".stream", "the same stream as %s: a stream belongs to one source", l.where(first, path))
 			} else {
 				streams[s.Stream] = path
 			}
@@ -191,7 +191,7 @@ func (l *loading) sources(c *Config) {
 			l.role(path+".role", s.Role, most)
 		}
 		if s.PollInterval < 200*time.Millisecond || s.PollInterval > 4*time.Minute {
-			l.addf(path+".poll_interval", "%s is not allowed: 200ms to 4m, since a shard answers five reads a second and an iterator lives five minutes", l.found(path+".poll_interval"))
+			l.addf(path+".poll_interval", "%s is not allowed; allowed: 200ms to 4m, since a shard answers five reads a second and an iterator lives five minutes", l.found(path+".poll_interval"))
 		}
 		l.subscribers(c, s, path+".subscribers", known)
 		switch {
@@ -237,12 +237,24 @@ func (l *loading) subscribers(c *Config, s *Source, path string, known []string)
 func (l *loading) name(path, name string, taken map[string]string) {
 	switch {
 	case !namePattern.MatchString(name):
-		l.addf(path, "%s is not allowed: 1 to 64 letters, digits, - _ . that begin with a letter or digit", l.found(path))
+		l.addf(path, "%s is not allowed; allowed: 1 to 64 letters, digits, - _ . that begin with a letter or digit", l.found(path))
 	case taken[name] != "":
-		l.addf(path, "%s is the name of %s too", l.found(path), taken[name])
+		l.addf(path, "%s is the name of %s too", l.found(path), l.where(taken[name], path))
 	default:
 		taken[name] = parent(path)
 	}
+}
+
+// where says which item path is, seen from another one.
+func (l *loading) where(path, from string) string {
+	s, ok := l.places[path]
+	switch {
+	case !ok:
+		return path
+	case l.places[from].d != s.d:
+		return fmt.Sprintf("the one in %s:%d", s.d.file, s.n.line)
+	}
+	return fmt.Sprintf("%s in line %d", path, s.n.line)
 }
 
 // queue checks a reference to a dead letter queue.
@@ -273,7 +285,7 @@ func (l *loading) queues(c *Config) {
 		case q.Path == "":
 			l.addf(path+".path", "the file's path is required with type: file")
 		case paths[q.Path] != "":
-			l.addf(path+".path", "the same file as %s: each queue has its own", paths[q.Path])
+			l.addf(path+".path", "the same file as %s: each queue has its own", l.where(paths[q.Path], path))
 		default:
 			paths[q.Path] = path
 		}
@@ -282,13 +294,13 @@ func (l *loading) queues(c *Config) {
 
 func (l *loading) positive(path string, value time.Duration) {
 	if value <= 0 {
-		l.addf(path, "%s is not allowed: above 0", l.found(path))
+		l.addf(path, "%s is not allowed; allowed: above 0", l.found(path))
 	}
 }
 
 func (l *loading) least(path string, value, least int) {
 	if value < least {
-		l.addf(path, "%s is not allowed: at least %d", l.found(path), least)
+		l.addf(path, "%s is not allowed; allowed: at least %d", l.found(path), least)
 	}
 }
 
@@ -296,6 +308,6 @@ func (l *loading) listen(path, address string) {
 	host, port, err := net.SplitHostPort(address)
 	number, portErr := strconv.ParseUint(port, 10, 16)
 	if err != nil || portErr != nil || number > 65535 || strings.ContainsAny(host, " /") {
-		l.addf(path, "%s is not an address: allowed is host:port, such as 127.0.0.1:9464", l.found(path))
+		l.addf(path, "%s is not an address; allowed: host:port, such as 127.0.0.1:9464", l.found(path))
 	}
 }

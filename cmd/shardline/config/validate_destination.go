@@ -42,7 +42,7 @@ func (l *loading) delivery(path string, d *Delivery, common bool) {
 		l.positive(path+".timeout", d.Timeout)
 	}
 	if own("concurrency") && (d.Concurrency < 1 || d.Concurrency > 4096) {
-		l.addf(path+".concurrency", "%s is not allowed: 1 to 4096", l.found(path+".concurrency"))
+		l.addf(path+".concurrency", "%s is not allowed; allowed: 1 to 4096", l.found(path+".concurrency"))
 	}
 	retry := path + ".retry"
 	if !own("retry") {
@@ -62,13 +62,13 @@ func (l *loading) delivery(path string, d *Delivery, common bool) {
 		l.addf(at, "initial is above max (%s %s)", other, shownDuration(l, retry, other, d))
 	}
 	if own("retry.multiplier") && (d.Retry.Multiplier < 1 || d.Retry.Multiplier > 100) {
-		l.addf(retry+".multiplier", "%s is not allowed: 1 to 100", l.found(retry+".multiplier"))
+		l.addf(retry+".multiplier", "%s is not allowed; allowed: 1 to 100", l.found(retry+".multiplier"))
 	}
 	if own("retry.max_attempts") {
 		l.least(retry+".max_attempts", d.Retry.MaxAttempts, 0)
 	}
 	if own("retry.max_age") && d.Retry.MaxAge < 0 {
-		l.addf(retry+".max_age", "%s is not allowed: at least 0", l.found(retry+".max_age"))
+		l.addf(retry+".max_age", "%s is not allowed; allowed: at least 0", l.found(retry+".max_age"))
 	}
 }
 
@@ -88,7 +88,7 @@ func shownDuration(l *loading, retry, other string, d *Delivery) string {
 	return value.String()
 }
 
-// Placeholders is what a URL template may contain.
+// placeholders is what a URL template may contain.
 var placeholders = []string{"{key}", "{type}", "{sequence_number}", "{source}"}
 
 var bracePattern = regexp.MustCompile(`\{[^{}]*\}|[{}]`)
@@ -107,20 +107,20 @@ func (l *loading) url(path, template string) {
 			if s, ok := l.places[path]; ok && strings.Contains(s.n.source, found) {
 				shown = " " + quote(found) + didYouMean(found, placeholders)
 			}
-			l.addf(path, "an unknown placeholder%s: allowed are %s", shown, strings.Join(placeholders, ", "))
+			l.addf(path, "an unknown placeholder%s; allowed: %s", shown, strings.Join(placeholders, ", "))
 		}
 		return "x-placeholder-x"
 	})
 	u, err := url.Parse(plain)
 	switch {
 	case err != nil:
-		l.addf(path, "it is not a URL: allowed is %s", absolute)
+		l.addf(path, "it is not a URL; allowed: %s", absolute)
 	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		l.addf(path, "it is not %s", absolute)
 	case u.User != nil:
 		l.addf(path, "it has a user or password in it: they belong into auth: {type: basic, username: …, password: …}")
 	case strings.Contains(u.Host, "x-placeholder-x"):
-		l.addf(path, "a placeholder in the host is not allowed: only in path and query")
+		l.addf(path, "a placeholder in the host is not allowed; allowed: only in path and query")
 	case u.Fragment != "":
 		l.addf(path, "it has a fragment (#…), which no request carries: write %%23 for a literal #")
 	case u.Port() != "":
@@ -229,7 +229,7 @@ func (l *loading) auth(path string, a *Auth) {
 
 // secretSet says whether there is a value that is not empty.
 func (l *loading) secretSet(path string, s Secret) bool {
-	if l.reported[path] || l.reported[path+".file"] || l.reported[path+".env"] || l.reported[path+".secretsmanager"] {
+	if l.reported[path] || l.reportedBelow(path+".") {
 		return true // said already
 	}
 	value, err := s.Value()

@@ -1,0 +1,245 @@
+package localaws
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// maxBody bounds a request: 10 MiB of records in base64 with their keys.
+const maxBody = 32 << 20
+
+// apiError is an answer other than success, still without its protocol.
+type apiError struct {
+	status  int // 0: 400
+	code    string
+	message string
+	item    []byte // DynamoDB: the old item, JSON
+}
+
+func refuse(code, format string, args ...any) *apiError {
+	return &apiError{code: code, message: fmt.Sprintf(format, args...)}
+}
+
+// call is one authenticated request on its way through an operation.
+type call struct {
+	context   context.Context // the request's own: a delay ends with it
+	server    *Server
+	service   string // kinesis, dynamodb, sts
+	operation string
+	region    string
+	caller    *identity
+	body      []byte // owned by the handler: copied where kept
+	form      url.Values
+
+	effects effects // what the faults that matched want of the operation
+}
+
+// operation handlers by service and name. Each returns a JSON body, or for
+// STS the XML of the result element.
+type operation func(*call) ([]byte, *apiError)
+
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/_localaws/") {
+		s.serveAdmin(w, r)
+		return
+	}
+	buffer := bodies.Get().(*bytes.Buffer)
+	defer bodies.Put(buffer)
+	buffer.Reset()
+	if n := r.ContentLength; n > 0 && n <= maxBody {
+		buffer.Grow(int(n) + bytes.MinRead)
+	}
+	if _, err := buffer.ReadFrom(io.LimitReader(r.Body, maxBody+1)); err != nil {
+		return // the client has gone
+	}
+	c := &call{context: r.Context(), server: s, body: buffer.Bytes()}
+	handler, e := c.route(r)
+	if e == nil && len(c.body) > maxBody {
+		e = &apiError{status: http.StatusRequestEntityTooLarge, code: "RequestEntityTooLargeException", message: "the request is larger than 32 MiB"}
+	}
+	if e == nil {
+		e = s.authenticate(c, r)
+	}
+	var answer []byte
+	if e == nil {
+		answer, e = handler(c)
+	}
+	code := ""
+	if e != nil {
+		code = e.code
+	}
+	s.stats.count(c.service+"."+c.operation, code)
+	if c.effects.dropBefore || c.effects.dropAfter {
+		panic(http.ErrAbortHandler) // closes the connection without an answer
+	}
+	c.respond(w, answer, e)
+}
+
+// route finds the service and operation of a request: JSON services name them
+// in X-Amz-Target, STS in its form.
+func (c *call) route(r *http.Request) (operation, *apiError) {
+	c.service, c.operation = "unknown", "unknown"
+	var table map[string]operation
+	if target := r.Header.Get("X-Amz-Target"); target != "" {
+		prefix, name, _ := strings.Cut(target, ".")
+		switch prefix {
+		case "Kinesis_20131202":
+			c.service, table = "kinesis", kinesisOperations
+		case "DynamoDB_20120810":
+			c.service, table = "dynamodb", dynamoOperations
+		default:
+			return nil, refuse("UnknownOperationException", "the local AWS has no service %q", prefix)
+		}
+		if contentType := r.Header.Get("Content-Type"); !strings.HasPrefix(contentType, "application/x-amz-json-1.") {
+			return nil, &apiError{status: http.StatusUnsupportedMediaType, code: "SerializationException",
+				message: fmt.Sprintf("the local AWS speaks JSON, not %q", contentType)}
+		}
+		handler := table[name]
+		if handler == nil {
+			return nil, refuse("UnknownOperationException", "the local AWS has no operation %s.%s", c.service, name)
+		}
+		c.operation = name
+		return handler, nil
+	}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		c.service = "sts"
+		form, err := url.ParseQuery(string(c.body))
+		if err != nil {
+			return nil, refuse("MalformedInput", "%v", err)
+		}
+		c.form = form
+		handler := stsOperations[form.Get("Action")]
+		if handler == nil {
+			return nil, refuse("InvalidAction", "Could not find operation %s for version %s", form.Get("Action"), form.Get("Version"))
+		}
+		c.operation = form.Get("Action")
+		return handler, nil
+	}
+	return nil, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "the local AWS serves Kinesis, DynamoDB and STS"}
+}
+
+// respond writes an answer or error in the service's own protocol.
+func (c *call) respond(w http.ResponseWriter, answer []byte, e *apiError) {
+	header := w.Header()
+	id := requestID()
+	header.Set("X-Amzn-Requestid", id)
+	status := http.StatusOK
+	if e != nil {
+		status = e.status
+		if status == 0 {
+			status = http.StatusBadRequest
+		}
+	}
+	switch {
+	case c.service == "sts":
+		header.Set("Content-Type", "text/xml")
+		answer = stsEnvelope(c.operation, id, answer, e)
+	case e == nil:
+		header.Set("Content-Type", c.contentType())
+	default:
+		header.Set("Content-Type", c.contentType())
+		answer = c.jsonError(e)
+	}
+	if c.service == "dynamodb" {
+		header.Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE(answer)), 10))
+	}
+	header.Set("Content-Length", strconv.Itoa(len(answer)))
+	w.WriteHeader(status)
+	w.Write(answer) // an error here is the client's absence
+}
+
+func (c *call) contentType() string {
+	if c.service == "dynamodb" {
+		return "application/x-amz-json-1.0"
+	}
+	return "application/x-amz-json-1.1"
+}
+
+// jsonError is the error body of awsJson: Kinesis names the bare code,
+// DynamoDB one with the name space of the layer that refused.
+func (c *call) jsonError(e *apiError) []byte {
+	code := e.code
+	if c.service == "dynamodb" {
+		switch code {
+		case "ValidationException":
+			code = "com.amazon.coral.validate#" + code
+		case "UnrecognizedClientException", "ExpiredTokenException", "InvalidSignatureException", "MissingAuthenticationTokenException",
+			"AccessDeniedException", "UnknownOperationException", "SerializationException", "IncompleteSignatureException":
+			code = "com.amazon.coral.service#" + code
+		default:
+			code = "com.amazonaws.dynamodb.v20120810#" + code
+		}
+	}
+	out := append([]byte(`{"__type":`), quote(code)...)
+	if e.item != nil {
+		out = append(append(out, `,"Item":`...), e.item...)
+	}
+	if e.message != "" {
+		out = append(append(out, `,"message":`...), quote(e.message)...)
+	}
+	return append(out, '}')
+}
+
+// stsEnvelope wraps a result or an error in the query protocol's XML.
+func stsEnvelope(name, id string, result []byte, e *apiError) []byte {
+	const space = `xmlns="https://sts.amazonaws.com/doc/2011-06-15/"`
+	if e != nil {
+		fault := "Sender"
+		if e.status >= 500 {
+			fault = "Receiver"
+		}
+		return fmt.Appendf(nil, `<ErrorResponse %s><Error><Type>%s</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>%s</RequestId></ErrorResponse>`,
+			space, fault, escapeXML(e.code), escapeXML(e.message), id)
+	}
+	return fmt.Appendf(nil, `<%sResponse %s><%sResult>%s</%sResult><ResponseMetadata><RequestId>%s</RequestId></ResponseMetadata></%sResponse>`,
+		name, space, name, result, name, id, name)
+}
+
+func escapeXML(s string) string {
+	var b strings.Builder
+	xml.EscapeText(&b, []byte(s)) // a Builder does not fail
+	return b.String()
+}
+
+// decode reads the request of a cold operation into v.
+func (c *call) decode(v any) *apiError {
+	if len(c.body) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(c.body, v); err != nil {
+		return refuse("SerializationException", "%v", err)
+	}
+	return nil
+}
+
+// encode is the answer of a cold operation.
+func encode(v any) ([]byte, *apiError) {
+	out, err := json.Marshal(v)
+	if err != nil {
+		return nil, &apiError{status: http.StatusInternalServerError, code: "InternalFailure", message: err.Error()}
+	}
+	return out, nil
+}
+
+func randomBytes(b []byte) { rand.Read(b) } // never fails, by its contract
+
+func requestID() string {
+	var b [16]byte
+	randomBytes(b[:])
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}

@@ -67,9 +67,9 @@ func decode(data []byte) (decoded, *SyntaxError) {
 		return decoded{}, failure
 	}
 	ascii := false
-	if charset == charsetUTF8 && !bytes.HasPrefix(text, utf8BOM) {
-		switch label = strings.ToLower(label); label {
-		case "", "utf-8", "utf8", charsetUTF16, charsetUTF16LE, charsetUTF16BE, "ucs-2", "iso-10646-ucs-2":
+	if charset == charsetUTF8 && !bytes.HasPrefix(text, utf8BOM) && !bytes.EqualFold(label, []byte(charsetUTF8)) {
+		switch label := strings.ToLower(string(label)); label {
+		case "", "utf8", charsetUTF16, charsetUTF16LE, charsetUTF16BE, "ucs-2", "iso-10646-ucs-2":
 		case "us-ascii", "ascii":
 			ascii = true
 		default:
@@ -208,13 +208,13 @@ func wideError(text []byte, ascii bool) *SyntaxError {
 
 // declaration reads <?xml …?> at text[start], if there is one: the encoding it
 // names and the byte behind it.
-func declaration(text []byte, start int) (encoding string, next int, failure *SyntaxError) {
+func declaration(text []byte, start int) (encoding []byte, next int, failure *SyntaxError) {
 	rest, ok := bytes.CutPrefix(text[start:], []byte("<?xml"))
 	if !ok || len(rest) > 0 && class[rest[0]]&name != 0 {
-		return "", start, nil // none, or <?xml-stylesheet …?>
+		return nil, start, nil // none, or <?xml-stylesheet …?>
 	}
-	refuse := func(reason string) (string, int, *SyntaxError) {
-		return "", 0, syntaxError(text, start, reason)
+	refuse := func(reason string) ([]byte, int, *SyntaxError) {
+		return nil, 0, syntaxError(text, start, reason)
 	}
 	end := bytes.Index(rest, []byte("?>"))
 	if end < 0 {
@@ -222,7 +222,7 @@ func declaration(text []byte, start int) (encoding string, next int, failure *Sy
 	}
 	next = start + len("<?xml") + end + len("?>")
 	rest = rest[:end]
-	fields := []string{"version", "encoding", "standalone"} // in this order; the first must be there
+	fields := [...]string{"version", "encoding", "standalone"} // in this order; the first must be there
 	for field := 0; ; field++ {
 		i := skipSpace(rest, 0)
 		if i == len(rest) {
@@ -250,14 +250,14 @@ func declaration(text []byte, start int) (encoding string, next int, failure *Sy
 		if length < 0 {
 			return refuse("malformed XML declaration: the value of " + fields[field] + " is not closed")
 		}
-		value := string(rest[quote+1 : quote+1+length])
+		value := rest[quote+1 : quote+1+length]
 		rest = rest[quote+1+length+1:]
 		switch {
-		case field == 0 && value != "1.0":
+		case field == 0 && string(value) != "1.0":
 			return refuse(fmt.Sprintf("XML version %.10q is not supported: use 1.0", value))
 		case field == 1:
 			encoding = value
-		case field == 2 && value != "yes" && value != "no":
+		case field == 2 && string(value) != "yes" && string(value) != "no":
 			return refuse("malformed XML declaration: standalone is neither yes nor no")
 		}
 	}

@@ -55,9 +55,12 @@ func Scan(data []byte) (Message, error) {
 	m := Message{
 		Type:       r.messageType,
 		HotelCodes: r.codes.values,
-		FoundAt:    append(r.headerPlaces, r.places...),
+		FoundAt:    r.places,
 		SOAP:       r.envelope.version,
 		Action:     r.action,
+	}
+	if r.headerPlaces != nil {
+		m.FoundAt = append(r.headerPlaces, r.places...)
 	}
 	m.ContentType = contentType(m.SOAP, input.charset, m.Action)
 	return m, nil

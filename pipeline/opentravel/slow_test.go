@@ -18,14 +18,16 @@ func newDecoder(data []byte) *xml.Decoder {
 	d := xml.NewDecoder(bytes.NewReader(data))
 	d.CharsetReader = func(label string, input io.Reader) (io.Reader, error) {
 		switch label = strings.ToLower(label); {
-		case strings.Contains(label, "8859-15"):
+		case label == "iso-8859-15":
 			return charmap.ISO8859_15.NewDecoder().Reader(input), nil
-		case strings.Contains(label, "8859-1"), label == "latin1":
+		case slices.Contains([]string{"iso-8859-1", "iso8859-1", "iso_8859-1"}, label), label == "latin1":
 			return charmap.ISO8859_1.NewDecoder().Reader(input), nil
-		case strings.Contains(label, "1252"):
+		case label == "windows-1252", label == "cp1252":
 			return charmap.Windows1252.NewDecoder().Reader(input), nil
+		case strings.HasPrefix(label, "utf-16"), label == "utf8", strings.Contains(label, "ascii"), strings.Contains(label, "ucs"):
+			return input, nil
 		}
-		return input, nil
+		return nil, errors.New("unknown encoding " + label)
 	}
 	return d
 }

@@ -66,28 +66,40 @@ func NewBase(ctx context.Context, c BaseConfig) (aws.Config, *Credentials, error
 // baseName is the base role's value of the label "source".
 const baseName = "base"
 
-// NewClient returns a Kinesis client for a stream: in the region of its ARN,
-// with credentials, or the base's when they are nil.
-func NewClient(base aws.Config, streamARN string, credentials *Credentials) (*kinesis.Client, error) {
-	stream, err := parseStream(streamARN)
-	if err != nil {
-		return nil, err
-	}
-	base = base.Copy()
-	base.Region = stream.Region
-	if credentials != nil {
-		base.Credentials = credentials
-	}
-	return kinesis.NewFromConfig(base), nil
+// ClientConfig says how a stream is reached.
+type ClientConfig struct {
+	Name        string // of the source, for metrics and logs
+	StreamARN   string // its region is where the calls go
+	Role        *Role  // nil: the base credentials
+	Application string // default session name
+	Base        aws.Config
+	Metrics     *Metrics
+	Logger      *zap.Logger
 }
 
-// newSTS returns an STS client of the base's region, or else of region.
-func newSTS(base aws.Config, region string) *sts.Client {
-	base = base.Copy()
-	if base.Region == "" {
-		base.Region = region
+// NewClient returns a Kinesis client for a stream, and the credentials of the
+// role, nil without one, which Run keeps fresh. An error means that the ARN is
+// none of a stream.
+func NewClient(c ClientConfig) (*kinesis.Client, *Credentials, error) {
+	stream, err := parseStream(c.StreamARN)
+	if err != nil {
+		return nil, nil, err
 	}
-	return sts.NewFromConfig(base)
+	base := c.Base.Copy()
+	if base.Region == "" {
+		base.Region = stream.Region // of the role's service
+	}
+	var credentials *Credentials
+	if c.Role != nil {
+		credentials = NewCredentials(CredentialsConfig{
+			Name: c.Name, Role: *c.Role, Application: c.Application,
+			STS: sts.NewFromConfig(base), Base: base.Credentials,
+			Metrics: c.Metrics, Logger: c.Logger,
+		})
+		base.Credentials = credentials
+	}
+	base.Region = stream.Region
+	return kinesis.NewFromConfig(base), credentials, nil
 }
 
 // streamResource is how a stream's ARN names it: stream/NAME.

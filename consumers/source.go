@@ -41,7 +41,7 @@ type Config struct {
 	Application  string // default session name
 	PollInterval time.Duration
 	Base         aws.Config
-	Client       Client // nil: the service, with the role's credentials
+	Client       Client // nil: the service, with the role's credentials; else Role is not used
 	Metrics      *Metrics
 	Logger       *zap.Logger
 }
@@ -82,17 +82,15 @@ func NewSource(c Config) (*Source, error) {
 		client: c.Client, signer: c.Base.Credentials,
 		metrics: c.Metrics, logger: c.Logger.With(zap.String("source", c.Name)),
 	}
-	if c.Role != nil {
-		s.credentials = NewCredentials(CredentialsConfig{
-			Name: c.Name, Role: *c.Role, Application: c.Application,
-			STS: newSTS(c.Base, stream.Region), Base: c.Base.Credentials,
-			Metrics: c.Metrics, Logger: c.Logger,
-		})
-		s.signer = s.credentials
-	}
 	if s.client == nil {
-		if s.client, err = NewClient(c.Base, c.StreamARN, s.credentials); err != nil {
+		client, credentials, err := NewClient(ClientConfig{Name: c.Name, StreamARN: c.StreamARN, Role: c.Role,
+			Application: c.Application, Base: c.Base, Metrics: c.Metrics, Logger: c.Logger})
+		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", c.Name, err)
+		}
+		s.client = client
+		if credentials != nil {
+			s.credentials, s.signer = credentials, credentials
 		}
 	}
 	s.metrics.addSource(s.name)

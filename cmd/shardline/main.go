@@ -60,9 +60,11 @@ func newRootCommand(env environment) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newVersionCommand(env),
+		newLocalAWSCommand(env),
 		newHealthCommand(env),
 		newValidateCommand(env),
 		newInspectCommand(env),
+		newProduceCommand(env),
 	)
 	return root
 }

@@ -62,6 +62,27 @@ func TestRulesNameDocumentedMetrics(t *testing.T) {
 	}
 }
 
+// What an operator is told to look at exists.
+func TestOperationsNameDocumentedMetrics(t *testing.T) {
+	names, err := metrics.Names("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := metric.FindAllString(string(document), -1)
+	if len(found) == 0 {
+		t.Fatal("docs/operations.md names no metric")
+	}
+	for _, name := range found {
+		if !names[name] && !names[name+"_bucket"] { // a histogram goes by its own name
+			t.Errorf("docs/operations.md names %s, which docs/metrics.md does not have", name)
+		}
+	}
+}
+
 // Whoever is woken finds what to do, and every alert has a test of its own.
 func TestRulesLeadSomewhere(t *testing.T) {
 	document, err := os.ReadFile("../docs/operations.md")

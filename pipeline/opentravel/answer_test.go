@@ -137,6 +137,7 @@ func TestAnswers(t *testing.T) {
 		{"1.1 private code", envelope11("", `<s:Fault><faultcode>x:Odd</faultcode></s:Fault>`), fault, opentravel.Unclear, "x:Odd", ""},
 		{"1.1 no code", envelope11("", `<s:Fault/>`), fault, opentravel.Unclear, "", ""},
 		{"1.1 errors in the detail", envelope11("", `<s:Fault><faultcode>s:Server</faultcode><faultstring>e</faultstring><detail><Errors><Error Code="392" ShortText="no hotel"/></Errors></detail></s:Fault>`), fault, opentravel.Permanent, "392", "no hotel"},
+		{"1.1 authentication over the detail's errors", envelope11("", `<s:Fault><faultcode>wsse:InvalidSecurity</faultcode><detail><Errors><Error Code="392"/></Errors></detail></s:Fault>`), fault, opentravel.Hold, "wsse:InvalidSecurity", ""},
 		{"fault and success", envelope11("", `<s:Fault><faultcode>s:Client</faultcode></s:Fault><X><Success/></X>`), fault, opentravel.Permanent, "s:Client", ""},
 		{"1.2 sender", envelope12("", `<env:Fault><env:Code><env:Value>env:Sender</env:Value></env:Code><env:Reason><env:Text xml:lang="en">bad</env:Text><env:Text xml:lang="de">schlecht</env:Text></env:Reason></env:Fault>`), fault, opentravel.Permanent, "env:Sender", "bad"},
 		{"1.2 receiver", envelope12("", `<env:Fault><env:Code><env:Value>env:Receiver</env:Value></env:Code></env:Fault>`), fault, opentravel.Retryable, "env:Receiver", ""},

@@ -349,23 +349,3 @@ func (r *answerReader) answer(broken *SyntaxError, truncated bool) Answer {
 	}
 	return a
 }
-
-// faultClass is the class of a fault and the code that decided: the most urgent
-// of its codes and of their parts, so that a Sender's FailedAuthentication holds.
-func (r *answerReader) faultClass() (Class, string) {
-	class, code := Unclear, ""
-	known := false
-	for _, found := range r.faultCodes {
-		local := found[strings.LastIndexByte(found, ':')+1:]
-		for part := range strings.SplitSeq(local, ".") {
-			of, ok := faultClasses[part]
-			if ok && (!known || of == Hold && class != Hold) {
-				known, class, code = true, of, found
-			}
-		}
-	}
-	if !known && len(r.faultCodes) > 0 {
-		code = r.faultCodes[0]
-	}
-	return class, code
-}

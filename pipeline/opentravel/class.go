@@ -122,27 +122,3 @@ func (c Classes) of(code, errorType string) Class {
 		return defaultTypes[errorType]
 	}
 }
-
-// faultClasses has the class by the first part of a SOAP fault's code, without
-// prefix: Server of soap:Server.userException.
-var faultClasses = map[string]Class{
-	"Client":              Permanent,
-	"Sender":              Permanent,
-	"VersionMismatch":     Permanent,
-	"MustUnderstand":      Permanent,
-	"DataEncodingUnknown": Permanent,
-
-	"Server":   Retryable,
-	"Receiver": Retryable,
-
-	// WS-Security: the receiver refuses the sender, not the message.
-	"FailedAuthentication":     Hold,
-	"FailedCheck":              Hold,
-	"InvalidSecurity":          Hold,
-	"InvalidSecurityToken":     Hold,
-	"SecurityTokenUnavailable": Hold,
-	"UnsupportedSecurityToken": Hold,
-	"UnsupportedAlgorithm":     Hold,
-	"Authentication":           Hold, // Client.Authentication
-	"Unauthorized":             Hold,
-}

@@ -64,6 +64,8 @@ type Source interface {
 	// Reader reads a shard from behind a position: records that the position
 	// covers may come again. It starts nothing.
 	Reader(shard string, from checkpoint.Position) Reader
+	// Forget says that a shard is no longer read here.
+	Forget(shard string)
 }
 
 // Reader reads one shard from front to end. It is used by one goroutine.

@@ -124,6 +124,7 @@ func (s *source) anyOf(names map[string]checkpoint.Entry) bool {
 // closed forgets a shard that is no longer read here.
 func (s *source) closed(shard string) {
 	s.read(shard, nil)
+	s.config.Source.Forget(shard)
 }
 
 // judge logs a change of state. s.mu is held.

@@ -63,6 +63,8 @@ func (t *tape) split(shard string, children ...string) {
 
 func (t *tape) Name() string { return "tape" }
 
+func (t *tape) Forget(string) {}
+
 func (t *tape) Stream(context.Context) (pipeline.Stream, error) {
 	return pipeline.Stream{ARN: "arn:aws:kinesis:eu-west-1:111111111111:stream/tape", Account: "111111111111", Name: "tape", Created: time.Unix(1, 0)}, nil
 }

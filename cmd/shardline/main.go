@@ -26,6 +26,7 @@ type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	hooks          *hooks // nil but in tests
 }
 
 // errReported ends a command with exit code 1 when it has told the user
@@ -59,6 +60,9 @@ func newRootCommand(env environment) *cobra.Command {
 	root.SetErr(env.stderr)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
+		newRunCommand(env),
+		newDemoCommand(env),
+		newBenchCommand(env),
 		newVersionCommand(env),
 		newLocalAWSCommand(env),
 		newHealthCommand(env),

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/cmd/shardline/config"
+	"github.com/shardline/shardline/consumers"
+	"github.com/shardline/shardline/metrics"
+	"github.com/shardline/shardline/pipeline"
+	"github.com/shardline/shardline/pipeline/deliver"
+)
+
+// app is one worker process, wired: newApp starts nothing, Run blocks.
+type app struct {
+	config       *config.Config
+	logger       *zap.Logger
+	server       *metrics.Server
+	worker       *pipeline.Worker
+	destinations []*deliver.Destination
+	refresh      []func(ctx context.Context) error // credentials, one per role
+	cleanups     []func() error                    // run last to first
+}
+
+// appMetrics are the metrics of all packages.
+type appMetrics struct {
+	consumers  *consumers.Metrics
+	checkpoint *checkpoint.Metrics
+	pipeline   *pipeline.Metrics
+	deliver    *deliver.Metrics
+}
+
+func newAppMetrics(reg prometheus.Registerer) appMetrics {
+	return appMetrics{consumers.NewMetrics(reg), checkpoint.NewMetrics(reg), pipeline.NewMetrics(reg), deliver.NewMetrics(reg)}
+}
+
+// newApp wires everything in one straight line. When it fails, what it had
+// acquired is given back.
+func newApp(ctx context.Context, cfg *config.Config, env environment, logger *zap.Logger) (_ *app, err error) {
+	a := &app{config: cfg, logger: logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	registry := metrics.NewRegistry(versionString())
+	m := newAppMetrics(registry)
+	id, err := workerID(cfg.WorkerID)
+	if err != nil {
+		return nil, err
+	}
+	base, baseCredentials, err := consumers.NewBase(ctx, consumers.BaseConfig{
+		Region: cfg.Region, Profile: cfg.AWS.Profile, Role: role(cfg.AWS.Role), Application: cfg.Application,
+		Metrics: m.consumers, Logger: logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.refresh = append(a.refresh, baseCredentials.Run)
+
+	letters := make(map[string]deliver.DeadLetters)
+	for _, q := range cfg.DeadLetterQueues {
+		file, err := deliver.OpenFileDeadLetters(q.Path, logger)
+		if err != nil {
+			return nil, fmt.Errorf("dead_letter_queues: %s: %w", q.Name, err)
+		}
+		a.cleanups = append(a.cleanups, file.Close)
+		letters[q.Name] = env.hooks.letters(file)
+	}
+	subscriptions := make(map[string]pipeline.Subscription)
+	for i := range cfg.Destinations {
+		d, err := newDestination(&cfg.Destinations[i], letters, env, m.deliver, logger)
+		if err != nil {
+			return nil, err
+		}
+		a.cleanups = append(a.cleanups, d.Close)
+		a.destinations = append(a.destinations, d)
+		subscriptions[d.Name()] = pipeline.Subscription{Subscriber: d, Initial: initial(cfg.Destinations[i].InitialPosition)}
+	}
+	var sources []pipeline.SourceConfig
+	for i := range cfg.Sources {
+		c := &cfg.Sources[i]
+		s, err := consumers.NewSource(consumers.Config{
+			Name: c.Name, StreamARN: c.Stream.String(), Role: role(c.Role), Application: cfg.Application,
+			PollInterval: c.PollInterval, Base: base, Metrics: m.consumers, Logger: logger,
+		})
+		if err != nil {
+			return nil, err
+		}
+		a.refresh = append(a.refresh, s.Run)
+		source := pipeline.SourceConfig{Source: s, Initial: initial(c.InitialPosition), Describe: describe(c.Key)}
+		for _, name := range c.SubscriberNames(cfg) {
+			source.Subscribers = append(source.Subscribers, subscriptions[name])
+		}
+		if queue := letters[c.DeadLetters]; queue != nil {
+			source.Unreadable = deliver.Unreadable(queue)
+		}
+		sources = append(sources, source)
+	}
+
+	format := checkpoint.KeyFormat(cfg.Leases.KeyFormat)
+	var store checkpoint.Store = &checkpoint.Memory{}
+	if cfg.Leases.Store == config.StoreDynamoDB {
+		store = checkpoint.NewDynamoDB(checkpoint.DynamoDBConfig{
+			Client: dynamodb.NewFromConfig(base), Table: cfg.LeaseTable(), StateTable: cfg.StateTable(),
+			Format: format, Create: cfg.Leases.CreateTables, Logger: logger,
+		})
+	}
+	a.worker = pipeline.NewWorker(pipeline.Config{
+		ID: id, Store: env.hooks.store(store), Format: format, Failover: cfg.Leases.Failover, MaxLeases: cfg.Leases.MaxLeases,
+		Sources: sources, Window: int64(cfg.Pipeline.Window), DrainTimeout: cfg.Pipeline.DrainTimeout,
+		Metrics: m.pipeline, LeaseMetrics: m.checkpoint, Logger: logger,
+	})
+	a.server = metrics.NewServer(metrics.Config{
+		Listen: cfg.Listen.Metrics, Gatherer: registry, Ready: a.ready, Version: versionString(), Logger: logger,
+	})
+	a.cleanups = append(a.cleanups, a.server.Close)
+	address, err := a.server.Listen()
+	if err != nil {
+		return nil, err
+	}
+	logger.Info("starting", zap.String("version", versionString()), zap.String("worker", id), zap.String("metrics", "http://"+address+"/metrics"),
+		zap.Int("sources", len(sources)), zap.Int("destinations", len(a.destinations)))
+	return a, nil
+}
+
+// Run works until ctx ends, then drains. The metrics server is the last to
+// stop.
+func (a *app) Run(ctx context.Context) error {
+	// The drain still needs credentials and is still watched.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var all sync.WaitGroup
+	for _, refresh := range a.refresh {
+		all.Go(func() {
+			if err := refresh(background); err != nil && background.Err() == nil {
+				a.logger.Error("credentials are no longer refreshed", zap.Error(err))
+			}
+		})
+	}
+	all.Go(func() { a.watchdog(background) })
+	all.Go(func() {
+		if err := a.server.Run(background); err != nil {
+			a.logger.Error("metrics are no longer served", zap.Error(err))
+		}
+	})
+	notify(a.logger, daemon.SdNotifyReady)
+	err := a.worker.Run(ctx)
+	stop()
+	all.Wait()
+	return errors.Join(err, a.close())
+}
+
+// close gives back what newApp acquired, last first.
+func (a *app) close() error {
+	var errs []error
+	for i := len(a.cleanups) - 1; i >= 0; i-- {
+		errs = append(errs, a.cleanups[i]())
+	}
+	a.cleanups = nil
+	return errors.Join(errs...)
+}
+
+// watchdog tells systemd that the process lives, when it asks for that.
+func (a *app) watchdog(ctx context.Context) {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || interval == 0 {
+		return
+	}
+	tick := time.NewTicker(interval / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			notify(a.logger, daemon.SdNotifyWatchdog)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ready answers /readyz: sources and destinations are details.
+func (a *app) ready() metrics.Readiness {
+	r := metrics.Readiness{Ready: true, Leases: metrics.LeaseState{Table: a.config.LeaseTable(), Held: a.worker.Held()}}
+	if err := a.worker.Ready(); err != nil {
+		r.Ready, r.Reason = false, err.Error()
+	}
+	for _, s := range a.worker.Sources() {
+		state := metrics.SourceState{Name: s.Name, State: "up", Reason: s.Reason, Since: s.Since, Shards: s.Shards}
+		if !s.Up {
+			state.State = "down"
+		}
+		r.Sources = append(r.Sources, state)
+	}
+	for _, d := range a.destinations {
+		s := d.State()
+		r.Destinations = append(r.Destinations, metrics.DestinationState{Name: s.Name, Held: s.Held, Reason: s.Reason,
+			Since: s.Since, InFlight: s.InFlight, OldestUnsettledSeconds: s.Oldest.Seconds()})
+	}
+	return r
+}
+
+// workerID is unique per process: two with one id would believe that they own
+// the same leases.
+func workerID(configured string) (string, error) {
+	if configured != "" {
+		return configured, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("worker_id is empty and the host has no name: %w", err)
+	}
+	var random [4]byte
+	rand.Read(random[:]) //nolint:errcheck // never fails
+	return host + "-" + hex.EncodeToString(random[:]), nil
+}
+
+func role(r *config.Role) *consumers.Role {
+	if r == nil {
+		return nil
+	}
+	return &consumers.Role{ARN: r.ARN, ExternalID: r.ExternalID, SessionName: r.SessionName, Duration: r.Duration}
+}
+
+func initial(p config.InitialPosition) pipeline.Initial {
+	switch p.Kind {
+	case config.PositionLatest:
+		return pipeline.InitialLatest()
+	case config.PositionAtTimestamp:
+		return pipeline.InitialTime(p.At)
+	}
+	return pipeline.Initial{}
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"maps"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/cmd/shardline/config"
+	"github.com/shardline/shardline/pipeline/deliver"
+)
+
+// newDestination makes a destination of its part of the configuration.
+func newDestination(c *config.Destination, letters map[string]deliver.DeadLetters, env environment, m *deliver.Metrics, logger *zap.Logger) (*deliver.Destination, error) {
+	d := deliver.Config{
+		Name: c.Name, Timeout: c.Timeout, Concurrency: c.Concurrency,
+		Retry: deliver.RetryPolicy{Initial: c.Retry.Initial, Max: c.Retry.Max, Multiplier: c.Retry.Multiplier,
+			MaxAttempts: c.Retry.MaxAttempts, MaxAge: c.Retry.MaxAge},
+		URL: c.URL, Method: c.Method, Auth: auth(c.Auth), UserAgent: "shardline/" + versionString(),
+		DeadLetters: letters[c.DeadLetters], Metrics: m, Logger: logger,
+	}
+	if c.OnExhausted == config.OnExhaustedHoldDestination {
+		d.OnExhausted = deliver.ExhaustedHold
+	}
+	if c.Response == config.ResponseOpenTravel {
+		d.Response = deliver.ResponseOpenTravel
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+		d.Headers = append(d.Headers, deliver.Header{Name: name, Value: deliver.Value{Secret: c.Headers[name].Value}})
+	}
+	if env.hooks != nil {
+		transport, err := deliver.NewHTTP(d)
+		if err != nil {
+			return nil, err
+		}
+		d.Transport = env.hooks.transport(transport)
+	}
+	return deliver.New(d)
+}
+
+func auth(c config.Auth) deliver.Auth {
+	switch c.Type {
+	case config.AuthBasic:
+		return deliver.Auth{Type: deliver.AuthBasic, Username: c.Username, Secret: deliver.Value{Secret: c.Password.Value}}
+	case config.AuthBearer:
+		return deliver.Auth{Type: deliver.AuthBearer, Secret: deliver.Value{Secret: c.Token.Value}}
+	case config.AuthHeader:
+		return deliver.Auth{Type: deliver.AuthHeader, Name: c.Name, Secret: deliver.Value{Secret: c.Value.Value}}
+	}
+	return deliver.Auth{}
+}

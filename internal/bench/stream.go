@@ -1,0 +1,69 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/pipeline"
+)
+
+// stream is a source in this process that always has more records.
+type stream struct {
+	shards int
+	keys   int
+	bodies [][]byte
+	reads  atomic.Int64
+	made   time.Time
+}
+
+const batch = 64 // records per read
+
+func (s *stream) Name() string { return "bench" }
+
+func (s *stream) Forget(string) {}
+
+func (s *stream) Stream(context.Context) (pipeline.Stream, error) {
+	return pipeline.Stream{ARN: "arn:aws:kinesis:eu-west-1:111111111111:stream/bench", Account: "111111111111", Name: "bench", Created: s.made}, nil
+}
+
+func (s *stream) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) {
+	shards := make([]checkpoint.Shard, s.shards)
+	for i := range shards {
+		shards[i] = checkpoint.Shard{ID: fmt.Sprintf("shardId-%012d", i), HashFrom: fmt.Sprint(i * 10), HashTo: fmt.Sprint(i*10 + 9), Start: fmt.Sprint(i + 1)}
+	}
+	return shards, time.Now(), nil
+}
+
+func (s *stream) Reader(shard string, _ checkpoint.Position) pipeline.Reader {
+	return &endless{stream: s, shard: shard, rng: rand.New(rand.NewPCG(1, uint64(len(shard))))}
+}
+
+// endless reads a shard that never ends. The log's budget paces it.
+type endless struct {
+	stream *stream
+	shard  string
+	n      int64
+	rng    *rand.Rand
+}
+
+func (e *endless) Wait(ctx context.Context) error { return ctx.Err() }
+
+func (e *endless) Read(context.Context) (pipeline.Batch, error) {
+	e.stream.reads.Add(1)
+	records := make([]pipeline.Record, batch)
+	now := time.Now()
+	for i := range records {
+		e.n++
+		records[i] = pipeline.Record{
+			Position:     checkpoint.Number(fmt.Sprint(49600000000000000+e.n), 0),
+			PartitionKey: e.shard[len(e.shard)-2:] + fmt.Sprint(e.rng.IntN(e.stream.keys)),
+			Data:         e.stream.bodies[e.n%int64(len(e.stream.bodies))],
+			Arrival:      now,
+		}
+	}
+	return pipeline.Batch{Records: records}, nil
+}

@@ -24,7 +24,7 @@ type Config struct {
 	Leases Leases `yaml:"leases"`
 	// The streams to read; at least one.
 	Sources []Source `yaml:"sources" required:"true"`
-	// The way of a record through this worker.
+	// The memory and the end of a worker.
 	Pipeline Pipeline `yaml:"pipeline"`
 	// The defaults of every destination; a destination overrides each field by
 	// naming it itself, also the fields of `retry` one by one.
@@ -74,7 +74,7 @@ type Role struct {
 	Duration time.Duration `yaml:"duration"`
 }
 
-// Leases says where leases and positions live.
+// Leases is where leases and positions live.
 type Leases struct {
 	// `dynamodb`: two tables in Shardline's own account. `memory`: one
 	// process, nothing kept, every start is a first start: for trials.
@@ -104,7 +104,7 @@ type Leases struct {
 	CreateTables bool `yaml:"create_tables"`
 }
 
-// Pipeline is the memory and the end of a worker.
+// Pipeline is the way of a record through a worker.
 type Pipeline struct {
 	// The bytes of records that one worker holds in memory, shared by its
 	// shards; at least 1MiB. More lets fast destinations run further ahead of

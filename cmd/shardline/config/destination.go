@@ -106,13 +106,13 @@ type Auth struct {
 	Type string `yaml:"type" enum:"none,basic,bearer,header" later:"oauth2,wsse,mtls" selects:"true"`
 	// The user's name of `basic`, without colon.
 	Username string `yaml:"username"`
-	// The password of `basic`; a secret.
+	// The password of `basic`.
 	Password Secret `yaml:"password"`
-	// The token of `bearer`; a secret.
+	// The token of `bearer`.
 	Token Secret `yaml:"token"`
 	// The header's name of `header`.
 	Name string `yaml:"name"`
-	// The header's value of `header`; a secret.
+	// The header's value of `header`.
 	Value Secret `yaml:"value"`
 }
 
@@ -124,8 +124,8 @@ type DeadLetterQueue struct {
 	// `file`: JSON lines in a local file, synced before the record counts as
 	// done.
 	Type string `yaml:"type" required:"true" enum:"file" later:"sqs,kinesis,s3" selects:"true"`
-	// The file of `file`, created when missing, its folder not. Relative paths
-	// are relative to the configuration file's folder. It should be on storage
-	// that outlives the worker.
+	// The file of `file`, created when missing, in a folder that exists. A
+	// relative path is relative to the configuration file's folder. It should
+	// be on storage that outlives the worker.
 	Path string `yaml:"path"`
 }

@@ -13,13 +13,13 @@ import (
 // and text say only that it is there. The file has it as a literal, as
 // {file: PATH} or as {env: NAME}. The zero value is no secret at all.
 type Secret struct {
-	// A pointer, so that even printing a struct that keeps a Secret in an
-	// unexported field, where fmt calls no methods, shows an address.
+	// Two pointers deep, so that even printing a struct that keeps a Secret in
+	// an unexported field, where fmt calls no methods, shows addresses alone.
 	from *secretSource
 }
 
 type secretSource struct {
-	literal string
+	literal *string
 	file    string // read anew by every Value, so that it can be rotated
 }
 
@@ -34,7 +34,7 @@ var (
 )
 
 // NewSecret is a secret with a literal value.
-func NewSecret(literal string) Secret { return Secret{&secretSource{literal: literal}} }
+func NewSecret(literal string) Secret { return Secret{&secretSource{literal: &literal}} }
 
 // IsSet says whether there is a secret.
 func (s Secret) IsSet() bool { return s.from != nil }
@@ -45,8 +45,8 @@ func (s Secret) Value() (string, error) {
 	switch {
 	case s.from == nil:
 		return "", errNoSecret
-	case s.from.file == "":
-		return s.from.literal, nil
+	case s.from.literal != nil:
+		return *s.from.literal, nil
 	}
 	f, err := os.Open(s.from.file)
 	if err != nil {

@@ -129,17 +129,14 @@ func (s *fakeStream) ListShards(ctx context.Context, in *kinesis.ListShardsInput
 		return nil, err
 	}
 	first := 0
-	if in.NextToken != nil {
-		if in.StreamARN != nil || in.StreamName != nil {
-			return nil, &types.InvalidArgumentException{Message: aws.String("NextToken and StreamARN cannot be provided together.")}
-		}
-		first, _ = strconv.Atoi(*in.NextToken)
+	if in.ExclusiveStartShardId != nil {
+		first = 1 + slices.IndexFunc(s.shards, func(sh *fakeShard) bool { return sh.id == *in.ExclusiveStartShardId })
 	}
 	last := len(s.shards)
 	out := &kinesis.ListShardsOutput{}
 	if s.page > 0 && first+s.page < last {
 		last = first + s.page
-		out.NextToken = aws.String(strconv.Itoa(last))
+		out.NextToken = aws.String("more")
 	}
 	for _, sh := range s.shards[first:last] {
 		listed := types.Shard{ShardId: aws.String(sh.id), SequenceNumberRange: &types.SequenceNumberRange{StartingSequenceNumber: aws.String("1")},

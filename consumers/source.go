@@ -2,7 +2,6 @@ package consumers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -21,8 +20,6 @@ const (
 	requestTimeout = 30 * time.Second
 	// maxPages bounds a listing: 1,000 shards a page make a million.
 	maxPages = 1000
-	// maxListings bounds how often a listing whose token expired begins anew.
-	maxListings = 3
 )
 
 // Client is what a Source calls; *kinesis.Client has it.
@@ -122,22 +119,13 @@ func (s *Source) Stream(ctx context.Context) (pipeline.Stream, error) {
 
 // Shards lists every shard that the stream still knows, closed ones among
 // them. The time is the service's, of the listing's first page.
+//
+// A page is asked for by the last shard of the one before it, not by the
+// service's token: the token must come without the stream's ARN, so that a
+// stream of another account is looked for in the caller's, and it expires.
 func (s *Source) Shards(ctx context.Context) ([]checkpoint.Shard, time.Time, error) {
-	for n := 1; ; n++ {
-		shards, at, err := s.list(ctx)
-		var expired *types.ExpiredNextTokenException
-		if errors.As(err, &expired) && n < maxListings {
-			continue
-		}
-		return shards, at, err
-	}
-}
-
-func (s *Source) list(ctx context.Context) ([]checkpoint.Shard, time.Time, error) {
 	var shards []checkpoint.Shard
 	var at time.Time
-	// The token alone says which stream the next page is of: the service
-	// refuses it together with the stream.
 	in := &kinesis.ListShardsInput{StreamARN: aws.String(s.arn)}
 	for range maxPages {
 		start := now()
@@ -148,13 +136,19 @@ func (s *Source) list(ctx context.Context) ([]checkpoint.Shard, time.Time, error
 		if at.IsZero() {
 			at = serverTime(out.ResultMetadata, start)
 		}
+		if len(shards) > 0 && len(out.Shards) > 0 && aws.ToString(out.Shards[0].ShardId) == shards[0].ID {
+			return nil, time.Time{}, fmt.Errorf("list shards of %s: the service gives the first page again and again", s.arn)
+		}
 		for _, shard := range out.Shards {
 			shards = append(shards, listedShard(shard))
 		}
 		if aws.ToString(out.NextToken) == "" {
 			return shards, at, nil
 		}
-		in = &kinesis.ListShardsInput{NextToken: out.NextToken}
+		if len(out.Shards) == 0 {
+			return nil, time.Time{}, fmt.Errorf("list shards of %s: a page without shards that is not the last", s.arn)
+		}
+		in = &kinesis.ListShardsInput{StreamARN: in.StreamARN, ExclusiveStartShardId: out.Shards[len(out.Shards)-1].ShardId}
 	}
 	return nil, time.Time{}, fmt.Errorf("list shards of %s: no end after %d pages", s.arn, maxPages)
 }

@@ -251,12 +251,12 @@ func brief(data []string) string {
 	return b.String()
 }
 
-// limitPages makes the first page of ListShards hold n shards.
+// limitPages makes every page of ListShards hold n shards.
 func limitPages(n int32) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
 		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("limitPages",
 			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-				if list, ok := in.Parameters.(*kinesis.ListShardsInput); ok && list.NextToken == nil {
+				if list, ok := in.Parameters.(*kinesis.ListShardsInput); ok {
 					list.MaxResults = aws.Int32(n)
 				}
 				return next.HandleInitialize(ctx, in)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/shardline/shardline/checkpoint"
 )
 
 // Entry is a record in a shard log.
@@ -116,3 +118,23 @@ func (l *Log) tailMoved() bool {
 	}
 	return true
 }
+
+// NewLog makes a log without a shard, for tests and benchmarks of subscribers.
+// Its Append and Free are called by one goroutine.
+func NewLog() *Log { return newLog() }
+
+// Append adds a record behind the head; skipped: it is settled for everybody.
+func (l *Log) Append(r Record, skipped bool) { l.append(r, skipped) }
+
+// Attach adds a cursor that begins at the log's tail with what start has not
+// settled.
+func (l *Log) Attach(info ShardInfo, start checkpoint.Entry, valid func() bool) *Cursor {
+	c := newCursor(info, l, start, valid)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cursors = append(l.cursors, c)
+	return c
+}
+
+// Free lets go of what all cursors have passed and returns the bytes freed.
+func (l *Log) Free() int64 { return l.free() }

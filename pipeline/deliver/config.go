@@ -1,0 +1,122 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/pipeline"
+	"github.com/shardline/shardline/pipeline/opentravel"
+)
+
+// Config is what a destination is made of. What says "0: …" has a default.
+type Config struct {
+	Name        string
+	Timeout     time.Duration // of one attempt, from connecting to the end of the answer; 0: 10 s
+	Concurrency int           // attempts in flight; 0: 64
+	Retry       RetryPolicy
+	OnExhausted OnExhausted
+	Probes      Probes      // while the destination is held
+	DeadLetters DeadLetters // nil only with ExhaustedHold: then a refused record holds the destination too
+
+	// How the HTTP transport makes requests and reads answers.
+	URL       string // http or https, with the placeholders {key} {type} {sequence_number} {source}
+	Method    string // empty: POST
+	Headers   []Header
+	Auth      Auth
+	UserAgent string // empty: shardline/devel
+	Response  Response
+	Classes   opentravel.Classes // the destination's own codes over the defaults
+
+	Transport Transport   // nil: HTTP, made of the fields above
+	Metrics   *Metrics    // nil: none
+	Logger    *zap.Logger // nil: none
+	Rand      *rand.Rand  // of the jitter; nil: seeded at random
+}
+
+// Header is a request header. Headers go out in their order; a name may come
+// more than once.
+type Header struct {
+	Name  string
+	Value Value
+}
+
+// Value is text, or a secret that is read when it is needed.
+type Value struct {
+	Text   string
+	Secret func() (string, error) // nil: Text
+}
+
+// AuthType is how requests are authenticated.
+type AuthType uint8
+
+// The ways of authentication.
+const (
+	AuthNone   AuthType = iota
+	AuthBasic           // Username, Secret
+	AuthBearer          // Secret
+	AuthHeader          // Name, Secret
+)
+
+// Auth authenticates requests.
+type Auth struct {
+	Type     AuthType
+	Name     string // of the header
+	Username string
+	Secret   Value // the password, token or header value
+}
+
+// Transport carries attempts. Send sends one message and says what came of
+// it; it returns soon after ctx has ended and keeps nothing of m. It is called
+// by many goroutines. A Transport that is an io.Closer is closed with its
+// destination.
+type Transport interface {
+	Send(ctx context.Context, m *Message) Answer
+}
+
+// Message is a record on its way.
+type Message struct {
+	Shard   *pipeline.ShardInfo
+	Record  *pipeline.Record
+	Attempt int // from 1; per record, since this worker has it
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Name == "":
+		return errors.New("destination: it has no name")
+	case c.DeadLetters == nil && c.OnExhausted != ExhaustedHold:
+		return fmt.Errorf("destination %s: dead letters are needed unless exhausted records hold it", c.Name)
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Timeout <= 0 {
+		c.Timeout = 10 * time.Second
+	}
+	if c.Concurrency <= 0 {
+		c.Concurrency = 64
+	}
+	if c.Method == "" {
+		c.Method = "POST"
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = "shardline/devel"
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(prometheus.NewRegistry())
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	if c.Rand == nil {
+		c.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	return c
+}

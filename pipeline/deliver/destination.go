@@ -1,0 +1,527 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/pipeline"
+)
+
+// Destination delivers records through one transport. It implements
+// pipeline.Subscriber.
+type Destination struct {
+	name        string
+	transport   Transport
+	letters     DeadLetters // nil: what would go there holds the destination
+	timeout     time.Duration
+	concurrency int
+	retry       RetryPolicy
+	onExhausted OnExhausted
+	probes      Probes
+	metrics     *series
+	logger      *zap.Logger
+
+	workers sync.WaitGroup // the goroutines that attempt; Close waits for them
+
+	// mu guards everything below, the attachments and lanes, and the calls of
+	// cursors. Each lane is in exactly one place, and in the map of its
+	// attachment as long as its key has entries that are taken and unsettled.
+	mu       sync.Mutex
+	attached map[*pipeline.Cursor]*attachment
+	ready    queue     // lanes to attempt
+	refused  queue     // lanes whose dead letter is to be written: a hold does not stop them
+	waiting  timetable // lanes that are due later
+	hold     hold
+	running  int // goroutines, at most concurrency
+	starting int // those of them that have not looked for a lane yet
+	inFlight int // attempts
+	timer    *time.Timer
+	timerAt  time.Time // when it fires; zero: it does not
+	rng      *rand.Rand
+	free     *lane // lanes to use again
+	freed    int   // how many
+	log      changes
+}
+
+const (
+	noLimit = math.MaxUint64
+	// maxFree bounds the lanes kept for use again: about what one wake takes.
+	maxFree = 256
+)
+
+var errAttemptTimeout = errors.New("the attempt's time is up")
+
+// New makes a destination. It starts nothing.
+func New(c Config) (*Destination, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	transport := c.Transport
+	if transport == nil {
+		http, err := NewHTTP(c)
+		if err != nil {
+			return nil, err
+		}
+		transport = http
+	}
+	c = c.withDefaults()
+	d := &Destination{
+		name: c.Name, transport: transport, letters: c.DeadLetters, timeout: c.Timeout, concurrency: c.Concurrency,
+		retry: c.Retry.withDefaults(), onExhausted: c.OnExhausted, probes: c.Probes.withDefaults(),
+		logger: c.Logger.With(zap.String("destination", c.Name)), rng: c.Rand,
+		attached: make(map[*pipeline.Cursor]*attachment),
+	}
+	d.metrics = c.Metrics.add(d)
+	return d, nil
+}
+
+// Name implements pipeline.Subscriber.
+func (d *Destination) Name() string { return d.name }
+
+// Attach implements pipeline.Subscriber.
+func (d *Destination) Attach(ctx context.Context, c *pipeline.Cursor) {
+	// A context of its own, so that attempts of different destinations do not
+	// meet at the lock of the tenure's.
+	ctx, cancel := context.WithCancel(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.attached[c] = &attachment{cursor: c, shard: c.Shard(), ctx: ctx, cancel: cancel,
+		lanes: make(map[string]*lane), limit: noLimit, changed: make(chan struct{}, 1)}
+}
+
+// Wake implements pipeline.Subscriber.
+func (d *Destination) Wake(c *pipeline.Cursor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attached[c]
+	if a == nil || a.closed || a.limit != noLimit {
+		return
+	}
+	for e := c.Next(); e != nil; e = c.Next() {
+		if a.lanes[e.Key] == nil {
+			l := d.newLane(a, e)
+			a.lanes[e.Key] = l
+			d.ready.push(l)
+		}
+	}
+	d.kick()
+}
+
+// Drain implements pipeline.Subscriber. It gives up early when nothing more
+// can settle before ctx's deadline: then waiting helps nobody.
+func (d *Destination) Drain(ctx context.Context, c *pipeline.Cursor) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attached[c]
+	if a == nil {
+		return nil
+	}
+	begun := a.begun
+	a.limit = begun
+	for {
+		if deadline, ok := ctx.Deadline(); ok {
+			a.limit = min(a.limit, d.stuck(a, deadline)-1)
+		}
+		if a.busy == 0 && c.Through() >= a.limit {
+			if a.limit == begun {
+				return nil
+			}
+			return fmt.Errorf("drain shard %s: a record waits for a retry or a probe that comes too late", a.shard.Shard)
+		}
+		d.mu.Unlock()
+		select {
+		case <-a.changed:
+		case <-ctx.Done():
+		}
+		d.mu.Lock()
+		if ctx.Err() != nil {
+			return fmt.Errorf("drain shard %s: %w", a.shard.Shard, context.Cause(ctx))
+		}
+	}
+}
+
+// stuck is the lowest index within the limit that cannot settle before
+// deadline; noLimit: there is none.
+func (d *Destination) stuck(a *attachment, deadline time.Time) uint64 {
+	low := uint64(noLimit)
+	held := d.hold.on && !d.hold.inFlight && d.hold.probeAt.After(deadline)
+	for _, l := range a.lanes {
+		late := false
+		switch l.place {
+		case parked:
+			late = true
+		case ready, probing:
+			late = held && l.letter == nil
+		case waiting:
+			late = l.due.After(deadline) || held && l.letter == nil
+		}
+		if late && l.entry.Index <= a.limit {
+			low = min(low, l.entry.Index)
+		}
+	}
+	return low
+}
+
+// Detach implements pipeline.Subscriber.
+func (d *Destination) Detach(c *pipeline.Cursor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attached[c]
+	if a == nil {
+		return
+	}
+	a.closed = true
+	d.ready.drop(a)
+	d.refused.drop(a)
+	for _, l := range a.lanes {
+		if l.place == waiting {
+			d.waiting.remove(l)
+		}
+	}
+	if d.hold.lane != nil && d.hold.lane.of == a {
+		d.hold.lane = nil
+	}
+	for a.busy > 0 { // each ends: its time is bounded, and so is a dead letter's
+		d.mu.Unlock()
+		<-a.changed
+		d.mu.Lock()
+	}
+	delete(d.attached, c)
+	a.cancel()
+	for _, l := range a.lanes {
+		d.recycle(l)
+	}
+	d.kick() // somebody else's lane may have to probe now
+}
+
+// Close waits for the goroutines and closes the connections. Every cursor
+// must be detached.
+func (d *Destination) Close() error {
+	d.mu.Lock()
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	d.mu.Unlock()
+	d.workers.Wait()
+	d.metrics.remove(d)
+	if c, ok := d.transport.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// kick starts goroutines for the lanes that may start, and sets the timer for
+// those that may later. d.mu is held.
+func (d *Destination) kick() {
+	want := d.refused.n
+	switch {
+	case !d.hold.on:
+		want += d.ready.n
+	case (d.hold.lane != nil || d.ready.n > 0) && d.hold.probeDue(time.Now()):
+		want++
+	}
+	for d.starting < want && d.running < d.concurrency {
+		d.running++
+		d.starting++
+		d.workers.Go(d.work)
+	}
+	d.arm()
+}
+
+// arm sets the timer for the lane or the probe that is due first. A probe that
+// is due already needs no timer: whoever looks for a lane next takes it. d.mu
+// is held.
+func (d *Destination) arm() {
+	var next time.Time
+	if len(d.waiting) > 0 {
+		next = d.waiting[0].due
+	}
+	if h := &d.hold; h.on && !h.inFlight && (next.IsZero() || h.probeAt.Before(next)) && h.probeAt.After(time.Now()) {
+		next = h.probeAt
+	}
+	if next.IsZero() || !d.timerAt.IsZero() && !next.Before(d.timerAt) {
+		return
+	}
+	d.timerAt = next
+	if d.timer == nil {
+		d.timer = time.AfterFunc(time.Until(next), d.fire)
+		return
+	}
+	d.timer.Reset(time.Until(next))
+}
+
+// fire makes ready what is due. It is the timer's, and never blocks.
+func (d *Destination) fire() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.timerAt = time.Time{}
+	now := time.Now()
+	for l := d.waiting.due(now); l != nil; l = d.waiting.due(now) {
+		if l.letter != nil {
+			d.refused.push(l)
+		} else {
+			d.ready.push(l)
+		}
+	}
+	d.kick()
+}
+
+// work attempts ready lanes, one after the other, until there is none.
+func (d *Destination) work() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.starting--
+	for l := d.begin(); l != nil; l = d.begin() {
+		a := l.of
+		if l.letter == nil {
+			d.inFlight++
+			d.mu.Unlock()
+			answer, now := d.attempt(l)
+			d.mu.Lock()
+			d.inFlight--
+			d.answered(l, answer, now)
+		}
+		if letter := l.letter; letter != nil {
+			d.mu.Unlock()
+			err := d.letters.Put(a.ctx, *letter)
+			d.mu.Lock()
+			d.written(l, err)
+		}
+		a.busy--
+		a.signal()
+	}
+	d.running--
+}
+
+// signal wakes whoever waits in Drain or Detach. The destination's mutex is
+// held.
+func (a *attachment) signal() {
+	if a.closed || a.limit != noLimit {
+		select {
+		case a.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// begin takes the lane that is next in turn and may start now; nil: there is
+// none. d.mu is held.
+func (d *Destination) begin() *lane {
+	for {
+		l := d.refused.pop()
+		if l == nil {
+			l = d.turn()
+		}
+		if l == nil {
+			return nil
+		}
+		a := l.of
+		if l.entry.Index > a.limit {
+			continue // parked: it drains
+		}
+		if a.closed || a.ctx.Err() != nil || !a.cursor.Valid() {
+			a.closed = true // the tenure is over: its lanes stay parked until Detach
+			a.signal()
+			continue
+		}
+		l.place = flying
+		a.busy++
+		if l.letter != nil {
+			return l
+		}
+		now := time.Now()
+		if d.hold.on {
+			d.hold.inFlight, l.probe = true, true
+		}
+		if l.attempts == 0 {
+			l.first, l.heldBefore = now, d.hold.length(now)
+		}
+		l.attempts++
+		l.last = now
+		l.message = Message{Shard: &a.shard, Record: &l.entry.Record, Attempt: l.attempts}
+		a.begun = max(a.begun, l.entry.Index)
+		return l
+	}
+}
+
+// turn is the next lane to attempt. d.mu is held.
+func (d *Destination) turn() *lane {
+	if !d.hold.on {
+		return d.ready.pop()
+	}
+	if !d.hold.probeDue(time.Now()) {
+		return nil
+	}
+	l := d.hold.lane
+	if l == nil {
+		return d.ready.pop()
+	}
+	d.hold.lane, l.place = nil, parked
+	return l
+}
+
+// attempt sends a lane's entry once and says when the answer was there.
+func (d *Destination) attempt(l *lane) (Answer, time.Time) {
+	ctx, cancel := context.WithTimeoutCause(l.of.ctx, d.timeout, errAttemptTimeout)
+	answer := d.transport.Send(ctx, &l.message)
+	now := time.Now()
+	switch {
+	case answer.Reason == ReasonDelivered:
+	case l.of.ctx.Err() != nil:
+		answer.Reason = ReasonCancelled // whatever it was, it may be the cancellation's work
+	case answer.Reason != ReasonCancelled:
+	case ctx.Err() != nil:
+		answer.Reason = ReasonTimeout
+	default:
+		answer.Reason = ReasonConnection
+	}
+	cancel()
+	d.metrics.attempted(answer.Reason, now.Sub(l.last))
+	return answer, now
+}
+
+// answered does with a lane what its answer means. The lane stays flying when
+// it has a letter to write. d.mu is held.
+func (d *Destination) answered(l *lane, answer Answer, now time.Time) {
+	reason := answer.Reason
+	class := reason.Class()
+	d.log.answered(d, reason, now)
+	if class == Retry && reason != ReasonCancelled {
+		l.failures++
+		if reason == ReasonOTAUnclear {
+			l.unclear++
+		}
+		age := now.Sub(l.first) - (d.hold.length(now) - l.heldBefore)
+		if why, ok := d.retry.exhausted(l.failures, l.unclear, age); ok {
+			reason, class = why, Refused
+			if d.onExhausted == ExhaustedHold {
+				class = Hold
+			}
+		}
+	}
+	if class == Refused && d.letters == nil {
+		class = Hold
+	}
+	if class == Hold {
+		d.heldAnswer(l, reason, answer, now)
+		return
+	}
+	if l.probe {
+		l.probe = false
+		d.probed(reason, now)
+	}
+	switch {
+	case class == Delivered:
+		d.settle(l)
+	case class == Refused:
+		l.letter = d.letterOf(l, reason, answer, now)
+	case reason == ReasonCancelled || l.of.closed:
+		l.place = parked
+	default:
+		d.waiting.add(l, now.Add(d.retry.pause(l.failures, answer.RetryAfter, d.rng)))
+		d.arm()
+	}
+}
+
+// written goes on with a lane whose dead letter is durable, or is not. d.mu is
+// held.
+func (d *Destination) written(l *lane, err error) {
+	d.log.written(d, l.letter, err)
+	switch {
+	case err == nil:
+		d.metrics.deadLettered(l.letter.reason)
+		d.settle(l)
+	case l.of.closed || l.of.ctx.Err() != nil:
+		l.place = parked
+	default:
+		l.unsaved++
+		d.waiting.add(l, time.Now().Add(letterPause(l.unsaved, d.rng)))
+		d.arm()
+	}
+}
+
+// settle settles a lane's entry and goes on to the key's next one. d.mu is
+// held.
+func (d *Destination) settle(l *lane) {
+	a := l.of
+	a.cursor.Settle(l.entry)
+	next := a.cursor.Following(l.entry)
+	if next == nil {
+		delete(a.lanes, l.key)
+		d.recycle(l)
+		return
+	}
+	l.reset(next)
+	if !a.closed {
+		d.ready.push(l)
+	}
+}
+
+// newLane makes a lane for an entry. d.mu is held.
+func (d *Destination) newLane(a *attachment, e *pipeline.Entry) *lane {
+	l := d.free
+	if l == nil {
+		l = new(lane)
+	} else {
+		d.free = l.next
+		d.freed--
+	}
+	*l = lane{of: a, key: e.Key, entry: e}
+	return l
+}
+
+// recycle keeps a lane for use again. d.mu is held.
+func (d *Destination) recycle(l *lane) {
+	*l = lane{}
+	if d.freed < maxFree {
+		l.next = d.free
+		d.free = l
+		d.freed++
+	}
+}
+
+// State is what operators see of a destination.
+type State struct {
+	Name     string
+	Held     bool
+	Since    time.Time     // of Held
+	Reason   string        // of Held
+	InFlight int           // attempts
+	Waiting  int           // keys that wait for a retry
+	Oldest   time.Duration // age, since it arrived in the stream, of the oldest record that is not settled; 0: there is none
+}
+
+// State says how the destination is.
+func (d *Destination) State() State {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := State{Name: d.name, Held: d.hold.on, InFlight: d.inFlight, Waiting: len(d.waiting)}
+	if d.hold.on {
+		s.Since, s.Reason = d.hold.since, d.hold.reason.String()
+		if d.hold.status != 0 {
+			s.Reason = fmt.Sprintf("%s (HTTP %d): %s", s.Reason, d.hold.status, reasons[d.hold.reason].todo)
+		} else {
+			s.Reason = fmt.Sprintf("%s: %s", s.Reason, reasons[d.hold.reason].todo)
+		}
+	}
+	var oldest time.Time
+	for _, a := range d.attached {
+		for _, l := range a.lanes {
+			if at := l.entry.Arrival; oldest.IsZero() || at.Before(oldest) {
+				oldest = at
+			}
+		}
+	}
+	if !oldest.IsZero() {
+		s.Oldest = max(time.Since(oldest), 0) // by two clocks
+	}
+	return s
+}

@@ -1,0 +1,155 @@
+package deliver
+
+import (
+	"container/heap"
+	"context"
+	"time"
+
+	"github.com/shardline/shardline/pipeline"
+)
+
+// attachment is a destination's part of one shard: the cursor and its lanes.
+// Everything in it is guarded by the destination's mutex.
+type attachment struct {
+	cursor *pipeline.Cursor
+	shard  pipeline.ShardInfo
+	ctx    context.Context // ends with the tenure; the seam hands it over once
+	cancel context.CancelFunc
+	lanes  map[string]*lane // by key; bounded by the entries of the shard's log
+
+	begun   uint64        // the highest index that was attempted
+	limit   uint64        // no attempt above it; set by Drain, else no limit
+	closed  bool          // by Detach, or the tenure is over: nothing starts
+	busy    int           // lanes in flight
+	changed chan struct{} // capacity 1; while somebody waits in Drain or Detach, signalled after each attempt
+}
+
+// place is where a lane is.
+type place uint8
+
+const (
+	parked  place = iota // nowhere: its tenure is over, or it drains
+	ready                // in the queue
+	flying               // a goroutine attempts its entry or writes its letter
+	waiting              // in the heap
+	probing              // held back to probe with
+)
+
+// lane is the queue of one key: an entry that is being worked on, and behind
+// it in the log whatever cursor.Following finds. It is guarded by the
+// destination's mutex; while it is flying, entry, letter and message are read
+// by its goroutine.
+type lane struct {
+	of    *attachment
+	key   string
+	entry *pipeline.Entry
+	place place
+
+	// Of the entry's attempts so far.
+	attempts   int           // all of them, as the receiver sees them
+	failures   int           // those that count for the limits
+	unclear    int           // answers that decided nothing
+	first      time.Time     // start of the first attempt
+	last       time.Time     // start of the last attempt
+	heldBefore time.Duration // for how long the destination had been held before first
+	letter     *DeadLetter   // is to be written before the entry settles
+	unsaved    int           // failed tries to write it
+
+	message Message
+	probe   bool // this attempt ends a hold, or not
+
+	due  time.Time // waiting: when it is ready again
+	slot int       // waiting: its place in the heap
+	next *lane     // ready: behind it in the queue; free: the next free one
+}
+
+// reset forgets what an entry's attempts have left.
+func (l *lane) reset(e *pipeline.Entry) {
+	*l = lane{of: l.of, key: l.key, entry: e}
+}
+
+// queue is a first-in, first-out queue of lanes.
+type queue struct {
+	front, back *lane
+	n           int
+}
+
+func (q *queue) push(l *lane) {
+	l.place, l.next = ready, nil
+	if q.back == nil {
+		q.front = l
+	} else {
+		q.back.next = l
+	}
+	q.back = l
+	q.n++
+}
+
+func (q *queue) pop() *lane {
+	l := q.front
+	if l == nil {
+		return nil
+	}
+	if q.front = l.next; q.front == nil {
+		q.back = nil
+	}
+	l.place, l.next = parked, nil
+	q.n--
+	return l
+}
+
+// drop removes the lanes of an attachment.
+func (q *queue) drop(a *attachment) {
+	var rest queue
+	for l := q.pop(); l != nil; l = q.pop() {
+		if l.of != a {
+			rest.push(l)
+		}
+	}
+	*q = rest
+}
+
+// timetable is a heap of waiting lanes, the one that is due first in front.
+type timetable []*lane
+
+func (t *timetable) add(l *lane, due time.Time) {
+	l.place, l.due = waiting, due
+	heap.Push(t, l)
+}
+
+// due removes and returns a lane whose time has come; nil: there is none.
+func (t *timetable) due(now time.Time) *lane {
+	if len(*t) == 0 || (*t)[0].due.After(now) {
+		return nil
+	}
+	l := heap.Pop(t).(*lane)
+	l.place = parked
+	return l
+}
+
+func (t *timetable) remove(l *lane) {
+	heap.Remove(t, l.slot)
+	l.place = parked
+}
+
+// Len, Less, Swap, Push and Pop implement heap.Interface.
+func (t timetable) Len() int           { return len(t) }
+func (t timetable) Less(i, j int) bool { return t[i].due.Before(t[j].due) }
+func (t timetable) Swap(i, j int) {
+	t[i], t[j] = t[j], t[i]
+	t[i].slot, t[j].slot = i, j
+}
+
+func (t *timetable) Push(x any) {
+	l := x.(*lane)
+	l.slot = len(*t)
+	*t = append(*t, l)
+}
+
+func (t *timetable) Pop() any {
+	old := *t
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	*t = old[:len(old)-1]
+	return l
+}

@@ -1,0 +1,126 @@
+package deliver
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are those of all destinations.
+type Metrics struct {
+	deliveries  *prometheus.CounterVec
+	attempts    *prometheus.CounterVec
+	seconds     *prometheus.HistogramVec
+	deadLetters *prometheus.CounterVec
+
+	inFlight *prometheus.Desc
+	waiting  *prometheus.Desc
+	oldest   *prometheus.Desc
+	held     *prometheus.Desc
+
+	mu           sync.Mutex
+	destinations map[string]*Destination
+}
+
+// NewMetrics registers the metrics of destinations.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	label := []string{"destination"}
+	m := &Metrics{
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_deliveries_total",
+			Help: "Records that the destination has taken."}, label),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_attempts_total",
+			Help: "Attempts by what came of them; delivered is the only success."}, []string{"destination", "outcome"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "shardline_deliver_attempt_seconds",
+			Help:    "Time of one attempt, from its start to the end of the answer, whatever came of it.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120}}, label),
+		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_dead_letters_total",
+			Help: "Records that went to the dead letters of the destination, by reason."}, []string{"destination", "reason"}),
+		inFlight: prometheus.NewDesc("shardline_deliver_in_flight",
+			"Attempts in flight.", label, nil),
+		waiting: prometheus.NewDesc("shardline_deliver_waiting_keys",
+			"Keys that wait for a retry.", label, nil),
+		oldest: prometheus.NewDesc("shardline_deliver_oldest_unsettled_seconds",
+			"Seconds since the oldest record that was read and is not settled arrived in its stream; 0 when there is none.", label, nil),
+		held: prometheus.NewDesc("shardline_deliver_held",
+			"1 while the destination is held and only probed, else 0.", label, nil),
+		destinations: make(map[string]*Destination),
+	}
+	reg.MustRegister(m.deliveries, m.attempts, m.seconds, m.deadLetters, m)
+	return m
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.inFlight, m.waiting, m.oldest, m.held} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, d := range m.destinations {
+		s := d.State()
+		held := 0.0
+		if s.Held {
+			held = 1
+		}
+		ch <- prometheus.MustNewConstMetric(m.inFlight, prometheus.GaugeValue, float64(s.InFlight), name)
+		ch <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, float64(s.Waiting), name)
+		ch <- prometheus.MustNewConstMetric(m.oldest, prometheus.GaugeValue, s.Oldest.Seconds(), name)
+		ch <- prometheus.MustNewConstMetric(m.held, prometheus.GaugeValue, held, name)
+	}
+}
+
+// series are one destination's, found once so that attempts look nothing up.
+type series struct {
+	all         *Metrics
+	deliveries  prometheus.Counter
+	attempts    [outcomes]prometheus.Counter
+	seconds     prometheus.Observer
+	deadLetters [reasonCount]prometheus.Counter // nil: never a reason for a dead letter
+}
+
+// add makes the series of a destination, at zero.
+func (m *Metrics) add(d *Destination) *series {
+	s := &series{all: m, deliveries: m.deliveries.WithLabelValues(d.name), seconds: m.seconds.WithLabelValues(d.name)}
+	for r := range Reason(outcomes) {
+		s.attempts[r] = m.attempts.WithLabelValues(d.name, r.String())
+	}
+	for r := range reasonCount {
+		if r != ReasonUnreadable && (r.Class() == Refused || r == ReasonOTAUnclear) {
+			s.deadLetters[r] = m.deadLetters.WithLabelValues(d.name, r.String())
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.destinations[d.name] = d
+	return s
+}
+
+// remove ends the gauges of a destination that is closed.
+func (s *series) remove(d *Destination) {
+	s.all.mu.Lock()
+	defer s.all.mu.Unlock()
+	if s.all.destinations[d.name] == d {
+		delete(s.all.destinations, d.name)
+	}
+}
+
+func (s *series) attempted(r Reason, took time.Duration) {
+	s.seconds.Observe(took.Seconds())
+	if int(r) < outcomes {
+		s.attempts[r].Inc()
+	}
+	if r == ReasonDelivered {
+		s.deliveries.Inc()
+	}
+}
+
+func (s *series) deadLettered(r Reason) {
+	if c := s.deadLetters[r]; c != nil {
+		c.Inc()
+	}
+}

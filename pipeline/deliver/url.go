@@ -1,0 +1,158 @@
+package deliver
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/shardline/shardline/pipeline"
+)
+
+// address is a URL with placeholders in its path and query.
+type address struct {
+	base  *url.URL // complete when path and query are nil
+	path  []piece
+	query []piece
+}
+
+// piece is text, or a placeholder's name.
+type piece struct{ text, name string }
+
+var (
+	errDotSegment = errors.New("the record makes a path segment . or .. which receivers take for a step")
+	placeholders  = []string{"key", "type", "sequence_number", "source"}
+)
+
+// parseAddress reads a template. Its errors never show the template, which may
+// have a token in it.
+func parseAddress(template string) (address, error) {
+	scheme, rest, ok := strings.Cut(template, "://")
+	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+		return address{}, errors.New("url: it must begin with http:// or https://")
+	}
+	if strings.Contains(rest, "#") {
+		return address{}, errors.New("url: a fragment (#…) is never sent: remove it")
+	}
+	host := rest
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		host = rest[:i]
+	}
+	if strings.ContainsAny(host, "{}") {
+		return address{}, errors.New("url: placeholders may stand in the path and the query, not in the host")
+	}
+	if strings.Contains(host, "@") {
+		return address{}, errors.New("url: credentials belong into auth")
+	}
+	path, query, hasQuery := strings.Cut(rest[len(host):], "?")
+	pathPieces, pathNamed, err := parsePieces(path)
+	if err != nil {
+		return address{}, err
+	}
+	queryPieces, queryNamed, err := parsePieces(query)
+	if err != nil {
+		return address{}, err
+	}
+	plain := scheme + "://" + host
+	if !pathNamed {
+		plain += path
+	}
+	if hasQuery && !queryNamed {
+		plain += "?" + query
+	}
+	base, err := url.Parse(plain)
+	if err != nil {
+		var cause *url.Error
+		if errors.As(err, &cause) {
+			err = cause.Err
+		}
+		return address{}, fmt.Errorf("url: %w", err)
+	}
+	if base.Hostname() == "" {
+		return address{}, errors.New("url: it has no host")
+	}
+	a := address{base: base}
+	if pathNamed {
+		a.path = pathPieces
+		// The text around the placeholders must be a path, too.
+		if _, err := a.resolve(&pipeline.ShardInfo{}, &pipeline.Record{}); err != nil && !errors.Is(err, errDotSegment) {
+			return address{}, fmt.Errorf("url: %w", err)
+		}
+	}
+	if queryNamed {
+		a.query = queryPieces
+	}
+	return a, nil
+}
+
+// parsePieces splits a template; named says whether it has placeholders.
+func parsePieces(template string) (pieces []piece, named bool, err error) {
+	for template != "" {
+		text, rest, found := strings.Cut(template, "{")
+		if strings.Contains(text, "}") {
+			return nil, false, errors.New("url: } without {")
+		}
+		if text != "" {
+			pieces = append(pieces, piece{text: text})
+		}
+		if !found {
+			break
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		known := false
+		for _, p := range placeholders {
+			known = known || p == name
+		}
+		if !closed || !known {
+			return nil, false, errors.New("url: unknown placeholder: allowed are {key} {type} {sequence_number} {source}")
+		}
+		pieces, named = append(pieces, piece{name: name}), true
+		template = after
+	}
+	return pieces, named, nil
+}
+
+// resolve is the URL for a record. It is shared: nobody changes it.
+func (a *address) resolve(shard *pipeline.ShardInfo, r *pipeline.Record) (*url.URL, error) {
+	if a.path == nil && a.query == nil {
+		return a.base, nil
+	}
+	u := *a.base
+	if a.path != nil {
+		raw := fill(a.path, shard, r, url.PathEscape)
+		for segment := range strings.SplitSeq(raw, "/") {
+			// Even escaped, receivers would take them for steps in the path.
+			if segment == "." || segment == ".." {
+				return nil, errDotSegment
+			}
+		}
+		path, err := url.PathUnescape(raw)
+		if err != nil {
+			return nil, err
+		}
+		u.Path, u.RawPath = path, raw
+	}
+	if a.query != nil {
+		u.RawQuery = fill(a.query, shard, r, url.QueryEscape)
+	}
+	return &u, nil
+}
+
+func fill(pieces []piece, shard *pipeline.ShardInfo, r *pipeline.Record, escape func(string) string) string {
+	var b strings.Builder
+	for _, p := range pieces {
+		switch p.name {
+		case "":
+			b.WriteString(p.text)
+		case "key":
+			b.WriteString(escape(r.Key))
+		case "type":
+			b.WriteString(escape(r.Type))
+		case "sequence_number":
+			b.WriteString(escape(sequenceNumber(r)))
+		case "source":
+			b.WriteString(escape(shard.Source))
+		}
+	}
+	return b.String()
+}

@@ -11,7 +11,7 @@ import (
 
 // configFlag adds --config to a command that reads the configuration.
 func configFlag(command *cobra.Command, path *string) {
-	command.Flags().StringVar(path, "config", "",
+	command.Flags().StringVarP(path, "config", "c", "",
 		"configuration `FILE`, or - for standard input; without it the text itself in "+config.Variable)
 }
 

@@ -36,7 +36,7 @@ type Delivery struct {
 
 // Retry is exponential back-off with full jitter: the pause before attempt
 // n+1 is random between 0 and initial × multiplier^(n-1), at most max. A
-// receiver's Retry-After is honoured.
+// receiver's Retry-After comes first, up to an hour.
 type Retry struct {
 	// The upper end of the first pause.
 	Initial time.Duration `yaml:"initial"`
@@ -48,7 +48,8 @@ type Retry struct {
 	// The most attempts of one record. 0: no limit; the record keeps its key
 	// waiting until it is delivered.
 	MaxAttempts int `yaml:"max_attempts"`
-	// The longest time from a record's first attempt. 0: no limit.
+	// The longest time from a record's first attempt, not counting the time
+	// that the destination was held. 0: no limit.
 	MaxAge time.Duration `yaml:"max_age"`
 }
 
@@ -91,7 +92,7 @@ type Destination struct {
 	Filter string `yaml:"filter" later:"true"`
 	// The dead letter queue for records that the destination refuses or that
 	// have used up their retries. Required unless `on_exhausted` is
-	// `hold_destination`.
+	// `hold_destination`; without one a refused record holds the destination.
 	DeadLetters string `yaml:"dead_letters"`
 	// Delivery is the effective one: the common fields with the destination's
 	// own over them.

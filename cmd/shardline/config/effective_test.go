@@ -220,7 +220,7 @@ func TestExpansion(t *testing.T) {
 	}
 	// Not in keys.
 	_, err := config.Load("-", env, strings.NewReader("${A}: b\n"+minimal))
-	if err == nil || !strings.Contains(err.Error(), "<stdin>:1:1: ${A}: unknown field") {
+	if err == nil || !strings.Contains(err.Error(), `<stdin>:1:1: "${A}": unknown field`) {
 		t.Errorf("a key: %v", err)
 	}
 }

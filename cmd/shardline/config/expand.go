@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -41,6 +42,7 @@ func expandText(text string, env func(string) string) (string, error) {
 		return text, nil
 	}
 	var b strings.Builder
+	var wrong []string
 	for {
 		before, rest, found := strings.Cut(text, "${")
 		if !found {
@@ -59,12 +61,12 @@ func expandText(text string, env func(string) string) (string, error) {
 		}
 		name, fallback, hasFallback := strings.Cut(reference, ":-")
 		if !variablePattern.MatchString(name) {
-			return "", fmt.Errorf("${%s} names no environment variable; allowed: ${NAME} and ${NAME:-default}; a literal ${ is written $${", reference)
+			return "", fmt.Errorf("%s names no environment variable; allowed: ${NAME} and ${NAME:-default}; a literal ${ is written $${", quote("${"+reference+"}"))
 		}
 		value := env(name)
 		if value == "" {
 			if !hasFallback {
-				return "", fmt.Errorf("the environment variable %s is not set, or empty, and ${%s} has no default (${%s:-default})", name, name, name)
+				wrong = append(wrong, fmt.Sprintf("the environment variable %s is not set, or empty, and ${%s} has no default (${%s:-default})", name, name, name))
 			}
 			value = fallback
 		}
@@ -73,6 +75,9 @@ func expandText(text string, env func(string) string) (string, error) {
 		}
 		b.WriteString(value)
 		text = after
+	}
+	if wrong != nil {
+		return "", errors.New(strings.Join(wrong, "; "))
 	}
 	return b.String(), nil
 }

@@ -59,7 +59,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		lines, last := 1+bytes.Count(data, []byte("\n"))+bytes.Count(data, []byte("\r")), 0
 		for _, p := range problems {
-			if p.File != "<stdin>" || p.Line < last || p.Line > lines || p.Message == "" || strings.ContainsAny(p.Message, "\n\x1b") {
+			if p.File != "<stdin>" || p.Line < last || p.Line > lines || p.Message == "" || strings.ContainsAny(p.String(), "\n\x1b") {
 				t.Errorf("%d lines, last %d: %+v", lines, last, p)
 			}
 			last = p.Line

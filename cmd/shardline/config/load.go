@@ -92,18 +92,18 @@ func readAll(r io.Reader) ([]byte, error) {
 
 // read builds and expands the tree of one file, nil when it cannot be used.
 func (d *decoder) read(data []byte) *node {
-	root, faults := grow(data)
+	root, faults := grow(data, d.prefix)
 	for _, f := range faults {
-		d.addAt(f.line, f.column, join(d.prefix, f.path), f.message)
-		if f.path == "" {
-			delete(d.reported, d.prefix)
-		}
+		d.addAt(f.line, f.column, f.path, f.message)
+		delete(d.reported, d.prefix) // the file may have more than one as a whole
 	}
 	if root == nil {
 		return nil
 	}
 	if root.kind == nullNode {
-		d.addf(root, d.prefix, "nothing stands here; allowed: a mapping")
+		if len(faults) == 0 {
+			d.addf(root, d.prefix, "nothing stands here; allowed: a mapping")
+		}
 		return nil
 	}
 	expand(root, d.env, d.prefix, func(n *node, path, message string) {

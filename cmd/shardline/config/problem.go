@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -59,6 +60,8 @@ func (ps Problems) sorted(first string) Problems {
 	return slices.Compact(ps)
 }
 
+var printable = regexp.MustCompile(`^[\x21-\x7e]+$`)
+
 // didYouMean names the known name nearest to a misspelt one, when one is
 // near enough, as the end of a message.
 func didYouMean(found string, known []string) string {
@@ -68,7 +71,7 @@ func didYouMean(found string, known []string) string {
 	}
 	best, least := "", max(2, len(found)/3)+1
 	for _, k := range known {
-		if len(k) > longest {
+		if len(k) > longest || !printable.MatchString(k) {
 			continue
 		}
 		if distance := distance(strings.ToLower(found), strings.ToLower(k)); distance < least && distance < len(k) {

@@ -122,7 +122,7 @@ func (s *Secret) decode(d *decoder, n *node, path string) {
 		return
 	}
 	e := n.entries[0]
-	at := path + "." + e.key
+	at := join(path, e.key)
 	switch e.key {
 	case "secretsmanager":
 		d.addAt(e.line, e.column, at, "secrets from AWS Secrets Manager are not available in this version; "+allowed)

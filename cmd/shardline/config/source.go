@@ -33,8 +33,9 @@ type Source struct {
 	ConsumerName string `yaml:"consumer_name" later:"true"`
 	// What keeps records in order: records with the same key are delivered
 	// one after another. `partition_key`: the record's partition key.
-	// `hotel_code`: the hotel code in the OpenTravel message; a record without
-	// one takes its partition key.
+	// `hotel_code`: the hotel code in the OpenTravel message; a message with
+	// none or several takes its partition key, and a record that is no XML goes
+	// to the dead letters.
 	Key string `yaml:"key" enum:"partition_key,hotel_code" later:"json:*"`
 	// The destinations that get every record of this source: a list of names,
 	// or `all_destinations`.

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -88,8 +89,16 @@ type fault struct {
 	message      string
 }
 
-// grow builds the tree of one file. With faults that stop it the tree is nil.
-func grow(data []byte) (root *node, faults []fault) {
+// grow builds the tree of one file, whose root stands at path. With faults
+// that stop it the tree is nil.
+func grow(data []byte, path string) (root *node, faults []fault) {
+	defer func() {
+		for i := range faults {
+			if faults[i].path == "" {
+				faults[i].path = path
+			}
+		}
+	}()
 	if len(data) > maxFile {
 		return nil, []fault{{message: fmt.Sprintf("the file is longer than %d bytes", maxFile)}}
 	}
@@ -136,7 +145,7 @@ func grow(data []byte) (root *node, faults []fault) {
 		}
 		return nil, g.faults
 	}
-	root = g.node(body, "")
+	root = g.node(body, path)
 	return root, g.faults
 }
 
@@ -299,7 +308,14 @@ func (g *grower) entry(m *node, value *ast.MappingValueNode, path string) {
 	m.entries = append(m.entries, e)
 }
 
+var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// join is the path of a key; a key that is not plain stands in quotes, so that
+// a path is one line and means one place.
 func join(path, key string) string {
+	if !plainKey.MatchString(key) {
+		key = quote(key)
+	}
 	if path == "" {
 		return key
 	}

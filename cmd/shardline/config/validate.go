@@ -213,11 +213,14 @@ func (l *loading) subscribers(c *Config, s *Source, path string, known []string)
 	if len(s.Subscribers.Names) == 0 {
 		l.addf(path, "at least one destination is required")
 	}
-	seen := map[string]bool{}
+	destinations, seen := map[string]bool{}, map[string]bool{}
+	for i := range c.Destinations {
+		destinations[c.Destinations[i].Name] = true
+	}
 	for j, name := range s.Subscribers.Names {
 		at := fmt.Sprintf("%s[%d]", path, j)
 		switch {
-		case c.Destination(name) == nil:
+		case !destinations[name]:
 			if l.reported["destinations"] || l.reported["destinations_files"] || l.unnamed {
 				break // it may be one of those that could not be read
 			}

@@ -156,7 +156,7 @@ func (l *loading) headers(path string, d *Destination) {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		at := path + ".headers." + name
+		at := join(path+".headers", name)
 		l.headerName(at, name)
 		canonical := http.CanonicalHeaderKey(name)
 		if first, taken := seen[canonical]; taken {

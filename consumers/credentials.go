@@ -32,7 +32,8 @@ const (
 	// a source asking at once, must not become a storm of AssumeRole calls.
 	settleTime = 10 * time.Second
 	// expiryMargin is when credentials no longer serve, before their expiry: a
-	// request is signed, sent and checked within it.
+	// request is signed, sent and checked within it. It is a tenth of very
+	// short lifetimes.
 	expiryMargin = 5 * time.Second
 )
 
@@ -74,9 +75,9 @@ type Credentials struct {
 	// mu guards the fields below. current is the zero value, or what the
 	// service issued last. failure is of the last try, nil after a success.
 	mu       sync.Mutex
-	current  aws.Credentials
+	current  aws.Credentials // its Expires is by this host's wall clock
 	issued   time.Time
-	expires  time.Time // of current, by this host's wall clock
+	until    time.Time // current serves
 	due      time.Time // when current is to be refreshed
 	failure  error
 	failures int
@@ -185,7 +186,7 @@ func (c *Credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 }
 
 func (c *Credentials) usableLocked() bool {
-	return c.current.HasKeys() && now().Before(c.expires.Add(-expiryMargin))
+	return c.current.HasKeys() && now().Before(c.until)
 }
 
 // refresh assumes the role, unless enough, called with mu held, says that
@@ -239,7 +240,7 @@ func (c *Credentials) refused(start time.Time, err error) error {
 	if c.failure == nil || c.failure.Error() != f.Error() {
 		fields := []zap.Field{zap.Error(f), zap.Int("failures", c.failures)}
 		if c.usableLocked() {
-			c.logger.Warn("credentials not refreshed: the old ones serve until they expire", append(fields, zap.Time("expires", c.expires))...)
+			c.logger.Warn("credentials not refreshed: the old ones serve until they expire", append(fields, zap.Time("expires", c.current.Expires))...)
 		} else {
 			c.logger.Error("no credentials: the source waits", fields...)
 		}
@@ -270,7 +271,8 @@ func (c *Credentials) granted(start time.Time, out *sts.AssumeRoleOutput) aws.Cr
 	if c.failures > 0 {
 		c.logger.Info("credentials refreshed after failures", zap.Int("failures", c.failures))
 	}
-	c.current, c.issued, c.expires = value, start, value.Expires
+	c.current, c.issued = value, start
+	c.until = value.Expires.Add(-min(expiryMargin, lifetime/10))
 	c.due = start.Add(refreshAfter(lifetime))
 	c.failure, c.failures = nil, 0
 	c.mu.Unlock()

@@ -3,6 +3,8 @@ package localaws_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
@@ -49,6 +51,7 @@ type world struct {
 	*localaws.Server
 	t        testing.TB
 	endpoint string
+	client   *http.Client
 	a, b     localaws.Credentials
 }
 
@@ -57,7 +60,10 @@ func newWorld(t testing.TB, config localaws.Config) *world {
 	s := localaws.New(config)
 	server := httptest.NewServer(s.Handler())
 	t.Cleanup(server.Close)
-	w := &world{Server: s, t: t, endpoint: server.URL}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 100
+	t.Cleanup(transport.CloseIdleConnections)
+	w := &world{Server: s, t: t, endpoint: server.URL, client: &http.Client{Transport: plainBody{transport}}}
 	w.a, w.b = w.account(accountA), w.account(accountB)
 	return w
 }
@@ -84,7 +90,24 @@ func (w *world) config(c localaws.Credentials) aws.Config {
 		BaseEndpoint: aws.String(w.endpoint),
 		Credentials:  credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken),
 		Retryer:      func() aws.Retryer { return aws.NopRetryer{} },
+		HTTPClient:   w.client,
 	}
+}
+
+// plainBody hides the WriterTo of the SDK's request bodies: after Close it
+// answers an error where Read answers the end, and a transport that is still
+// looking for the end closes the connection. Under load that is seen on
+// loopback.
+type plainBody struct{ http.RoundTripper }
+
+func (p plainBody) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{r.Body, r.Body}
+	}
+	return p.RoundTripper.RoundTrip(r)
 }
 
 func (w *world) kinesis(c localaws.Credentials) *kinesis.Client {

@@ -15,6 +15,8 @@ import (
 // gets its lease when that one ends; Audit makes it only when all leased
 // parents are finished already (somebody died in between, or the item was
 // lost). Then, and only then, it begins at TRIM_HORIZON whatever initial says.
+// A shard with a leased descendant has been read to its end, and its lease
+// removed: it gets none, for as long as the stream may still list it.
 //
 // remove are leases that are through: SHARD_END, nobody behind, every child
 // begun, and no lease of a parent left.
@@ -28,11 +30,12 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 		leased[l.Shard] = l
 	}
 
+	through := continued(leases, listed)
 	shards = slices.SortedFunc(slices.Values(shards), func(a, b Shard) int {
 		return cmp.Or(compareDigits(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
 	})
 	for _, s := range shards {
-		if _, ok := leased[s.ID]; ok {
+		if _, ok := leased[s.ID]; ok || through[s.ID] {
 			continue
 		}
 		at, ok := startOf(s, listed, leased, initial, tip)
@@ -43,7 +46,7 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 		create = append(create, l)
 	}
 	for _, l := range leases {
-		if through(l, leases, leased) {
+		if removable(l, leases, leased) {
 			remove = append(remove, l)
 		}
 	}
@@ -94,8 +97,26 @@ func hasLeasedAncestor(id string, listed map[string]Shard, leased map[string]Lea
 	return look(id)
 }
 
-// through says whether nobody needs a lease any more.
-func through(l Lease, leases []Lease, leased map[string]Lease) bool {
+// continued are the shards that a leased one descends from.
+func continued(leases []Lease, listed map[string]Shard) map[string]bool {
+	above := make(map[string]bool)
+	var climb func(parents []string)
+	climb = func(parents []string) {
+		for _, id := range parents {
+			if !above[id] {
+				above[id] = true
+				climb(listed[id].Parents)
+			}
+		}
+	}
+	for _, l := range leases {
+		climb(l.Parents)
+	}
+	return above
+}
+
+// removable says whether nobody needs a lease any more.
+func removable(l Lease, leases []Lease, leased map[string]Lease) bool {
 	if !l.Finished() || len(l.Behind) > 0 || l.Owner != "" {
 		return false
 	}

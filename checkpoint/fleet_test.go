@@ -45,12 +45,13 @@ type worker struct {
 	done   chan struct{}
 	err    error
 
-	mu    sync.Mutex
-	drain time.Duration // how long serve drains
-	fail  error         // what serve returns at once
-	n     int64         // the positions' progress
-	fault func(op, key string) checkpoint.Outcome
-	calls map[string]int // by operation
+	mu     sync.Mutex
+	drain  time.Duration // how long serve drains
+	fail   error         // what serve returns at once
+	linger time.Duration // how long serve goes on after its context ended
+	n      int64         // the positions' progress
+	fault  func(op, key string) checkpoint.Outcome
+	calls  map[string]int // by operation
 }
 
 func (w *worker) set(change func(w *worker)) {
@@ -161,6 +162,9 @@ func (f *fleet) serve(ctx context.Context, w *worker, id string, t *checkpoint.T
 	if fail != nil {
 		return fail
 	}
+	w.mu.Lock()
+	linger := w.linger
+	w.mu.Unlock()
 	before := t.Lease().Checkpoint
 	t.Positions(func() checkpoint.Saved {
 		w.mu.Lock()
@@ -172,6 +176,7 @@ func (f *fleet) serve(ctx context.Context, w *worker, id string, t *checkpoint.T
 	})
 	select {
 	case <-ctx.Done():
+		time.Sleep(linger)
 		v.cause = context.Cause(ctx)
 		return v.cause
 	case <-t.Draining():

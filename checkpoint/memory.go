@@ -97,15 +97,15 @@ func (m *Memory) List(ctx context.Context) ([]Lease, error) {
 	}
 	t := m.open()
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	seen := maps.Clone(t.leases)
+	seen, before := maps.Clone(t.leases), maps.Clone(t.before)
+	t.mu.Unlock()
 	if m.Stale != nil {
-		for _, key := range slices.Sorted(maps.Keys(union(t.leases, t.before))) {
+		for _, key := range slices.Sorted(maps.Keys(union(seen, before))) {
 			if !m.Stale(key) {
 				continue
 			}
 			delete(seen, key)
-			if l, ok := t.before[key]; ok {
+			if l, ok := before[key]; ok {
 				seen[key] = l
 			}
 		}

@@ -261,9 +261,111 @@ func TestHandoffWhileTheStoreFails(t *testing.T) {
 		time.Sleep(2 * failover)
 		f.add("b").set(func(w *worker) { w.fault = faulty })
 		time.Sleep(10 * failover)
-		expectOwned(t, f, map[string]int{"a": 4, "b": 4})
+		if f.owned()["b"] == 0 {
+			t.Error("nothing was handed over")
+		}
 		for _, w := range f.workers {
 			w.set(func(w *worker) { w.fault = nil })
+		}
+		time.Sleep(failover + 4*pass)
+		expectOwned(t, f, map[string]int{"a": 4, "b": 4})
+	})
+}
+
+// A renewal that landed counts from when it was sent, however late its owner
+// hears of it: others have counted since then.
+func TestRenewalThatLandedCountsFromItsSending(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, f *fleet) {
+		a := f.add("a")
+		time.Sleep(time.Second)
+		b := f.add("b")
+		a.set(func(w *worker) {
+			w.n = 1
+			w.fault = func(op, _ string) checkpoint.Outcome {
+				if op == "renew" {
+					return checkpoint.Landed
+				}
+				return checkpoint.Fail
+			}
+		})
+		tenure := f.visits(shardName(0))[0].tenure
+		go func() { _ = tenure.Save(context.Background()) }()
+		scanOften(b, 16) // 8 s
+		a.set(func(w *worker) {
+			w.fault = func(op, _ string) checkpoint.Outcome {
+				if op == "get" {
+					return checkpoint.None
+				}
+				return checkpoint.Hang
+			}
+		})
+		scanOften(b, 12)
+		expectOwned(t, f, map[string]int{"b": 1})
+	})
+}
+
+// scanOften makes w scan every half second, n times: it takes what is free at
+// the first moment.
+func scanOften(w *worker, n int) {
+	for range n {
+		w.Scan()
+		time.Sleep(failover / 20)
+	}
+}
+
+// The same for a take that landed unseen.
+func TestTakeThatLandedCountsFromItsSending(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, f *fleet) {
+		a := f.add("a")
+		// a, whose first scan waits for the bubble, sees what was before the
+		// take: its own later attempts run into it.
+		a.client.Stale = func(string) bool { return f.lease(0).Owner == "a" }
+		a.set(func(w *worker) {
+			w.fault = func(op, _ string) checkpoint.Outcome {
+				if op == "take" {
+					return checkpoint.Landed
+				}
+				if op == "get" {
+					return checkpoint.Fail
+				}
+				return checkpoint.None
+			}
+		})
+		time.Sleep(failover / 20)
+		b := f.add("b")
+		scanOften(b, 15)
+		a.set(func(w *worker) {
+			w.fault = func(op, _ string) checkpoint.Outcome {
+				if op == "renew" {
+					return checkpoint.Hang
+				}
+				return checkpoint.None
+			}
+		})
+		scanOften(a, 2)
+		scanOften(b, 20)
+		if vs := f.visits(shardName(0)); len(vs) != 2 || vs[0].worker != "a" || vs[1].worker != "b" {
+			t.Errorf("visits %+v, want a's and then b's", vs)
+		}
+	})
+}
+
+// A serve function that lingers after its lease was lost keeps its worker, and
+// only its worker, from the lease.
+func TestServedOnceAtATime(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, f *fleet) {
+		a := f.add("a")
+		a.set(func(w *worker) { w.linger = 5 * failover })
+		time.Sleep(time.Second)
+		a.set(func(w *worker) {
+			w.fault = func(string, string) checkpoint.Outcome { return checkpoint.Fail }
+		})
+		time.Sleep(failover)
+		a.set(func(w *worker) { w.fault, w.linger = nil, 0 })
+		time.Sleep(8 * failover)
+		vs := f.visits(shardName(0))
+		if len(vs) != 2 || vs[1].began < vs[0].ended {
+			t.Errorf("visits %+v, want a second one after the first has ended", vs)
 		}
 	})
 }

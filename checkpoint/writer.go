@@ -33,7 +33,7 @@ func (t *Tenure) write(ctx context.Context, saves []request) error {
 			t.held = l
 		}
 		return err
-	}, func(now Lease) bool { return save == nil || now.Saved.Equal(*save) }, false)
+	})
 	if err != nil {
 		return err
 	}
@@ -79,11 +79,10 @@ func (t *Tenure) reported(err error) error {
 // settle calls write until it is known to be in the table, or the tenure is
 // lost. After an unknown outcome, and after a condition that did not hold (an
 // earlier unknown write may have landed), a consistent read decides: our tenure
-// and the next counter mean that a write of ours landed, complete says whether
-// it was this one; our tenure and the same counter mean that it did not land;
-// anything else means that the lease is lost, or, after a release of unknown
-// outcome, that it is released.
-func (t *Tenure) settle(ctx context.Context, op string, write func(context.Context) error, complete func(Lease) bool, release bool) error {
+// and the next counter mean that it landed; our tenure and the same counter
+// mean that it did not; anything else means that the lease is lost, or, after
+// a release of unknown outcome, that it is released.
+func (t *Tenure) settle(ctx context.Context, op string, write func(context.Context) error) error {
 	first := time.Duration(-1) // when the first write that may have landed was sent
 	unknown := false
 	for attempt := 0; ; attempt++ {
@@ -114,7 +113,7 @@ func (t *Tenure) settle(ctx context.Context, op string, write func(context.Conte
 			unknown = true
 			t.failing(op, err)
 		}
-		now, known, err := t.read(ctx, release && unknown)
+		now, known, err := t.read(ctx, op == opRelease && unknown)
 		switch {
 		case errors.Is(err, errReleased):
 			return nil
@@ -124,11 +123,9 @@ func (t *Tenure) settle(ctx context.Context, op string, write func(context.Conte
 			continue
 		case now.Counter == t.held.Counter+1:
 			t.adopt(now)
-			t.extend(first)
-			if first = -1; complete(now) {
-				t.recovered(op)
-				return nil
-			}
+			t.extend(first) // others may count from then on
+			t.recovered(op)
+			return nil
 		default:
 			t.adopt(now)
 		}
@@ -182,7 +179,7 @@ func (t *Tenure) release(ctx context.Context) {
 			refused, save = err, nil
 		}
 		return err
-	}, func(Lease) bool { return false }, true)
+	})
 	if err != nil {
 		t.h.log.Warn("lease not released; others take it after the fail-over time", zap.String("lease", t.taken.Key), zap.Error(err))
 		return

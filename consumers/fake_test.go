@@ -77,16 +77,6 @@ func (s *fakeStream) put(shard, n int) {
 	}
 }
 
-func (s *fakeStream) count(operation string) int {
-	n := 0
-	for _, c := range s.calls {
-		if c.operation == operation {
-			n++
-		}
-	}
-	return n
-}
-
 func (s *fakeStream) called(ctx context.Context, c call) error {
 	c.at = time.Now()
 	s.calls = append(s.calls, c)

@@ -21,6 +21,13 @@ type lanes struct {
 	bytes   int
 }
 
+// turn is the first message of a lane that is out, copied: the lane itself may
+// only be read by whoever guards the lanes.
+type turn struct {
+	lane    *lane
+	message Message
+}
+
 type lane struct {
 	key      string
 	messages []Message // in the order of Put; the first one goes first
@@ -58,17 +65,18 @@ func (l *lanes) wake(now time.Time) {
 // take takes the first messages of ready lanes, as many as a batch holds: each
 // lane's one at most, since PutRecords may refuse a record and take a later one
 // of the same key.
-func (l *lanes) take() []*lane {
+func (l *lanes) take() []turn {
+	var batch []turn
 	n, bytes := 0, 0
 	for n < len(l.ready) && n < maxBatchRecords {
-		more := size(l.ready[n].messages[0])
-		if n > 0 && bytes+more > maxBatchBytes {
+		first := l.ready[n].messages[0]
+		if n > 0 && bytes+size(first) > maxBatchBytes {
 			break
 		}
-		bytes += more
+		bytes += size(first)
+		batch = append(batch, turn{l.ready[n], first})
 		n++
 	}
-	batch := append([]*lane(nil), l.ready[:n]...)
 	rest := copy(l.ready, l.ready[n:])
 	clear(l.ready[rest:])
 	l.ready = l.ready[:rest]

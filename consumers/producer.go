@@ -289,11 +289,11 @@ func (p *Producer) announce() {
 	p.wakeRun()
 }
 
-// send puts the first message of each lane and settles or repeats it.
-func (p *Producer) send(ctx context.Context, batch []*lane) {
+// send puts the messages of a batch and settles or repeats each.
+func (p *Producer) send(ctx context.Context, batch []turn) {
 	in := &kinesis.PutRecordsInput{StreamARN: aws.String(p.config.StreamARN), Records: make([]types.PutRecordsRequestEntry, len(batch))}
-	for i, l := range batch {
-		in.Records[i] = types.PutRecordsRequestEntry{PartitionKey: aws.String(l.key), Data: l.messages[0].Data}
+	for i, t := range batch {
+		in.Records[i] = types.PutRecordsRequestEntry{PartitionKey: aws.String(t.message.Key), Data: t.message.Data}
 		if in.Records[i].Data == nil {
 			in.Records[i].Data = []byte{} // required, and may be empty
 		}
@@ -312,32 +312,32 @@ func (p *Producer) send(ctx context.Context, batch []*lane) {
 	// In order per key: the next message of a key goes only after this.
 	p.ackMu.Lock()
 	defer p.ackMu.Unlock()
-	for i, l := range batch {
+	for i, t := range batch {
 		if result := out.Records[i]; aws.ToString(result.ErrorCode) == "" {
-			p.config.OnAck(l.messages[0], aws.ToString(result.ShardId), aws.ToString(result.SequenceNumber))
+			p.config.OnAck(t.message, aws.ToString(result.ShardId), aws.ToString(result.SequenceNumber))
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := time.Now()
-	for i, l := range batch {
+	for i, t := range batch {
 		result := out.Records[i]
 		if code := aws.ToString(result.ErrorCode); code != "" {
-			p.counts.LastError = fmt.Errorf("put record of key %q: %s: %s", l.key, code, aws.ToString(result.ErrorMessage))
+			p.counts.LastError = fmt.Errorf("put record of key %q: %s: %s", t.message.Key, code, aws.ToString(result.ErrorMessage))
 			if !throttleCodes[plainCode(code)] {
 				p.counts.Unknown++
 			}
-			p.repeat(l, at)
+			p.repeat(t.lane, at)
 			continue
 		}
 		p.counts.Acknowledged++
-		p.lanes.settle(l, at)
+		p.lanes.settle(t.lane, at)
 	}
 	p.announce()
 }
 
 // refused repeats a call that failed as a whole, unless that cannot help.
-func (p *Producer) refused(batch []*lane, start time.Time, err error) {
+func (p *Producer) refused(batch []turn, start time.Time, err error) {
 	f := failed("put records to "+p.config.StreamARN, err)
 	if f.reason == reasonGone {
 		f.meaning = pipeline.ErrStreamGone
@@ -360,8 +360,8 @@ func (p *Producer) refused(batch []*lane, start time.Time, err error) {
 	}
 	p.counts.LastError = f
 	at := time.Now()
-	for _, l := range batch {
-		p.repeat(l, at)
+	for _, t := range batch {
+		p.repeat(t.lane, at)
 	}
 	p.announce()
 }

@@ -124,6 +124,7 @@ func TestProducerKeepsOrderPerKeyThroughFailures(t *testing.T) {
 								t.Fatal(err)
 							}
 						}
+						time.Sleep(time.Millisecond) // fake time: batches go meanwhile
 					}
 					if err := p.Close(t.Context()); err != nil {
 						t.Fatal(err)

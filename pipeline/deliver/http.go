@@ -96,10 +96,13 @@ func (h *HTTP) Send(ctx context.Context, m *Message) Answer {
 	}
 	req := h.template.WithContext(ctx)
 	req.URL, req.Header = u, header
-	b := newBody(m.Record.Data)
-	req.Body, req.GetBody, req.ContentLength = b, b.again, int64(len(m.Record.Data))
-	if len(m.Record.Data) == 0 {
-		req.Body, req.GetBody = http.NoBody, nil
+	if data := m.Record.Data; len(data) > 0 {
+		req.Body, req.ContentLength = newBody(data), int64(len(data))
+		// net/http sends on a new connection what it could not begin to send
+		// on an old one.
+		req.GetBody = func() (io.ReadCloser, error) { return newBody(data), nil }
+	} else {
+		req.Body = http.NoBody
 	}
 	// The round trip alone: no redirects, no cookies.
 	resp, err := h.transport.RoundTrip(req)
@@ -125,26 +128,11 @@ func failedAnswer(ctx context.Context, err error) Answer {
 	return a
 }
 
-// body is a request's body: the record's bytes, which nobody changes. It is
-// not used again for other requests, since net/http may still read it after an
-// early answer.
-type body struct {
-	bytes.Reader
-	data []byte
-}
-
-func newBody(data []byte) *body {
-	b := &body{data: data}
-	b.Reset(data)
-	return b
-}
-
-// Close implements io.Closer.
-func (*body) Close() error { return nil }
-
-// again lets net/http send on a new connection what it could not begin to send
-// on an old one.
-func (b *body) again() (io.ReadCloser, error) { return newBody(b.data), nil }
+// newBody is a request's body: the record's bytes, which nobody changes. It is
+// of a type that net/http knows to be in memory: headers and body then leave in
+// one write. It is not used again for other requests, since net/http may still
+// read it after an early answer.
+func newBody(data []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(data)) }
 
 // idempotencyKey is the same for a record at every attempt, from every worker:
 // the SHA-256 of the stream, its creation, the shard and the position, in hex.

@@ -72,7 +72,7 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 
 	letters := make(map[string]deliver.DeadLetters)
 	for _, q := range cfg.DeadLetterQueues {
-		file, err := deliver.OpenFileDeadLetters(q.Path, logger)
+		file, err := deliver.NewFileDeadLetters(q.Path, logger)
 		if err != nil {
 			return nil, fmt.Errorf("dead_letter_queues: %s: %w", q.Name, err)
 		}

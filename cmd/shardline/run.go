@@ -25,14 +25,14 @@ pipeline.drain_timeout, saves, releases its leases and exits 0.
 A second signal ends the process at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(file, env.getenv, env.stdin)
+			cfg, err := loadConfig(env, file)
 			if err != nil {
 				return err
 			}
 			return runDaemon(cmd.Context(), cfg, env)
 		},
 	}
-	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration file; - reads standard input; without it $SHARDLINE_CONFIG holds the text")
+	configFlag(cmd, &file)
 	return cmd
 }
 

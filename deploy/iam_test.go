@@ -44,7 +44,6 @@ var knownActions = map[string]string{
 	"kinesis:ListShards":               "kinesis",
 	"kinesis:GetShardIterator":         "kinesis",
 	"kinesis:GetRecords":               "kinesis",
-	"kinesis:PutRecord":                "kinesis",
 	"kinesis:PutRecords":               "kinesis",
 	"kms:Decrypt":                      "kms",
 	"dynamodb:CreateTable":             "dynamodb",
@@ -153,9 +152,7 @@ func TestReaderAndProducerAreApart(t *testing.T) {
 	if got := actions("iam/reader-policy.json"); !slices.Equal(got, reader) {
 		t.Errorf("the reader may %v, want %v", got, reader)
 	}
-	for _, action := range actions("iam/producer-policy.json") {
-		if strings.HasPrefix(action, "kinesis:Get") {
-			t.Errorf("the producer may %s", action)
-		}
+	if got := actions("iam/producer-policy.json"); !slices.Equal(got, []string{"kinesis:PutRecords"}) {
+		t.Errorf("the producer may %v", got)
 	}
 }

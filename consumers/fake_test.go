@@ -27,6 +27,10 @@ type fakeStream struct {
 	shards []*fakeShard
 	page   int // shards per page of a listing; 0: all
 	gone   bool
+	// refusePositions makes the service refuse sequence numbers; dropped, the
+	// iterators issued until then.
+	refusePositions bool
+	dropped         time.Time
 
 	calls     []call
 	faults    map[string][]fault // by operation, in the order they come
@@ -153,6 +157,9 @@ func (s *fakeStream) GetShardIterator(ctx context.Context, in *kinesis.GetShardI
 	if err != nil {
 		return nil, err
 	}
+	if s.refusePositions && in.ShardIteratorType == types.ShardIteratorTypeAtSequenceNumber {
+		return nil, &types.InvalidArgumentException{Message: aws.String("StartingSequenceNumber is invalid")}
+	}
 	index := sh.trimmed
 	after := func(skip func(types.Record) bool) {
 		for index < len(sh.records) && skip(sh.records[index]) {
@@ -189,7 +196,7 @@ func (s *fakeStream) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput
 	}
 	index, _ := strconv.Atoi(parts[1])
 	issued, _ := strconv.ParseInt(parts[2], 10, 64)
-	if time.Since(time.Unix(0, issued)) > 5*time.Minute {
+	if time.Since(time.Unix(0, issued)) > 5*time.Minute || !time.Unix(0, issued).After(s.dropped) {
 		return nil, &types.ExpiredIteratorException{Message: aws.String("Iterator expired.")}
 	}
 	index = max(index, sh.trimmed)

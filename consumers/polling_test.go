@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -136,9 +135,19 @@ func TestExpiredIteratorContinuesAtTheSamePlace(t *testing.T) {
 		got := read(t, r, 1)
 		time.Sleep(10 * time.Minute) // the reader had to wait
 		got = append(got, read(t, r, 1)...)
-		// The service may drop an iterator early, too.
-		s.faults["GetRecords"] = []fault{{err: &types.ExpiredIteratorException{}}}
+		// The service may drop iterators early, too.
+		s.dropped = time.Now()
 		got = append(got, read(t, r, 2)...)
+		reads := 0
+		for _, c := range s.calls {
+			if c.operation == "GetRecords" {
+				reads++
+			}
+		}
+		// Four answers and one refusal: an old iterator is not even tried.
+		if reads != 5 {
+			t.Errorf("%d reads, want 5", reads)
+		}
 		if want := sequences(0, 10); !slices.Equal(got, want) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
@@ -316,9 +325,7 @@ func TestTrimmedPositionIsReported(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newFakeStream(8)
 				s.shards[0].trimmed = test.trimmed
-				if test.refused {
-					s.faults["GetShardIterator"] = []fault{{err: &types.InvalidArgumentException{Message: aws.String("StartingSequenceNumber ... is invalid")}}}
-				}
+				s.refusePositions = test.refused
 				reg := prometheus.NewRegistry()
 				r := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) }).Reader(shard0, checkpoint.Number(test.from, 0))
 				if test.refused {

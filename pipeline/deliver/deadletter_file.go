@@ -131,7 +131,9 @@ func (f *FileDeadLetters) commit(ctx context.Context, lines []byte) error {
 		return err
 	}
 	if !info.Mode().IsRegular() { // a pipe or a device: there is nothing to repair or to sync
-		_, err := f.file.Write(lines)
+		if len(lines) > 0 {
+			_, err = f.file.Write(lines)
+		}
 		return err
 	}
 	start := info.Size()

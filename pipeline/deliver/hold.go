@@ -77,8 +77,12 @@ func (d *Destination) heldAnswer(l *lane, reason Reason, a Answer, now time.Time
 		h.lane, l.place = l, probing
 	}
 	if change != "" {
-		d.logger.Error(change, zap.Stringer("reason", reason), zap.Int("status", a.Status),
-			zap.String("code", a.Code), zap.String("to_do", reasons[reason].todo))
+		fields := []zap.Field{zap.Stringer("reason", reason), zap.Int("status", a.Status),
+			zap.String("code", a.Code), zap.String("to_do", reasons[reason].todo)}
+		if a.Status == 0 { // these words are our own, not the receiver's
+			fields = append(fields, zap.String("error", a.Detail))
+		}
+		d.logger.Error(change, fields...)
 	}
 	d.arm()
 	d.signal()

@@ -117,9 +117,9 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if text == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
-		seconds = min(seconds, int64(maxRetryAfter/time.Second))
-		return max(time.Duration(seconds)*time.Second, 0)
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err == nil || errors.Is(err, strconv.ErrRange) { // then it is the nearest number
+		return time.Duration(min(max(seconds, 0), int64(maxRetryAfter/time.Second))) * time.Second
 	}
 	at, err := http.ParseTime(text)
 	if err != nil {

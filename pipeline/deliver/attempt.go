@@ -1,0 +1,106 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+var errAttemptTimeout = errors.New("the attempt's time is up")
+
+// attempt sends a lane's entry once and says when the answer was there.
+func (d *Destination) attempt(l *lane) (Answer, time.Time) {
+	ctx, cancel := context.WithTimeoutCause(l.of.ctx, d.timeout, errAttemptTimeout)
+	answer := d.transport.Send(ctx, &l.message)
+	now := time.Now()
+	switch {
+	case answer.Reason == ReasonDelivered:
+	case l.of.ctx.Err() != nil:
+		answer.Reason = ReasonCancelled // whatever it was, it may be the cancellation's work
+	case answer.Reason != ReasonCancelled:
+	case ctx.Err() != nil:
+		answer.Reason = ReasonTimeout
+	default:
+		answer.Reason = ReasonConnection
+	}
+	cancel()
+	d.metrics.attempted(answer.Reason, now.Sub(l.last))
+	return answer, now
+}
+
+// answered does with a lane what its answer means. The lane stays flying when
+// it has a letter to write. d.mu is held.
+func (d *Destination) answered(l *lane, answer Answer, now time.Time) {
+	reason := answer.Reason
+	class := reason.Class()
+	d.log.answered(d, reason, now)
+	if class == Retry && reason != ReasonCancelled {
+		l.failures++
+		if reason == ReasonOTAUnclear {
+			l.unclear++
+		}
+		age := now.Sub(l.first) - (d.hold.length(now) - l.heldBefore)
+		if why, ok := d.retry.exhausted(l.failures, l.unclear, age); ok {
+			reason, class = why, Refused
+			if d.onExhausted == ExhaustedHold {
+				class = Hold
+			}
+		}
+	}
+	if class == Refused && d.letters == nil {
+		class = Hold
+	}
+	if class == Hold {
+		d.heldAnswer(l, reason, answer, now)
+		return
+	}
+	if l.probe {
+		l.probe = false
+		d.probed(reason, now)
+	}
+	switch {
+	case class == Delivered:
+		d.settle(l)
+	case class == Refused:
+		l.letter = d.letterOf(l, reason, answer, now)
+	case reason == ReasonCancelled || l.of.closed:
+		l.place = parked
+	default:
+		d.waiting.add(l, now.Add(d.retry.pause(l.failures, answer.RetryAfter, d.rng)))
+		d.arm()
+	}
+}
+
+// written goes on with a lane whose dead letter is durable, or is not. d.mu is
+// held.
+func (d *Destination) written(l *lane, err error) {
+	d.log.written(d, l.letter, err)
+	switch {
+	case err == nil:
+		d.metrics.deadLettered(l.letter.reason)
+		d.settle(l)
+	case l.of.closed || l.of.ctx.Err() != nil:
+		l.place = parked
+	default:
+		l.unsaved++
+		d.waiting.add(l, time.Now().Add(letterPause(l.unsaved, d.rng)))
+		d.arm()
+	}
+}
+
+// settle settles a lane's entry and goes on to the key's next one. d.mu is
+// held.
+func (d *Destination) settle(l *lane) {
+	a := l.of
+	a.cursor.Settle(l.entry)
+	next := a.cursor.Following(l.entry)
+	if next == nil {
+		delete(a.lanes, l.key)
+		d.recycle(l)
+		return
+	}
+	l.reset(next)
+	if !a.closed {
+		d.ready.push(l)
+	}
+}

@@ -1,0 +1,153 @@
+package deliver
+
+import "time"
+
+// kick starts goroutines for the lanes that may start, and sets the timer for
+// those that may later. d.mu is held.
+func (d *Destination) kick() {
+	want := d.refused.n
+	switch {
+	case !d.hold.on:
+		want += d.ready.n
+	case (d.hold.lane != nil || d.ready.n > 0) && d.hold.probeDue(time.Now()):
+		want++
+	}
+	for d.starting < want && d.running < d.concurrency {
+		d.running++
+		d.starting++
+		d.workers.Go(d.work)
+	}
+	d.arm()
+}
+
+// arm sets the timer for the lane or the probe that is due first. A probe that
+// is due already needs no timer: whoever looks for a lane next takes it. d.mu
+// is held.
+func (d *Destination) arm() {
+	var next time.Time
+	if len(d.waiting) > 0 {
+		next = d.waiting[0].due
+	}
+	if h := &d.hold; h.on && !h.inFlight && (next.IsZero() || h.probeAt.Before(next)) && h.probeAt.After(time.Now()) {
+		next = h.probeAt
+	}
+	if next.IsZero() || !d.timerAt.IsZero() && !next.Before(d.timerAt) {
+		return
+	}
+	d.timerAt = next
+	if d.timer == nil {
+		d.timer = time.AfterFunc(time.Until(next), d.fire)
+		return
+	}
+	d.timer.Reset(time.Until(next))
+}
+
+// fire makes ready what is due. It is the timer's, and never blocks.
+func (d *Destination) fire() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.timerAt = time.Time{}
+	now := time.Now()
+	for l := d.waiting.due(now); l != nil; l = d.waiting.due(now) {
+		if l.letter != nil {
+			d.refused.push(l)
+		} else {
+			d.ready.push(l)
+		}
+	}
+	d.kick()
+}
+
+// work attempts ready lanes, one after the other, until there is none.
+func (d *Destination) work() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.starting--
+	for l := d.begin(); l != nil; l = d.begin() {
+		a := l.of
+		if l.letter == nil {
+			d.inFlight++
+			d.mu.Unlock()
+			answer, now := d.attempt(l)
+			d.mu.Lock()
+			d.inFlight--
+			d.answered(l, answer, now)
+		}
+		if letter := l.letter; letter != nil {
+			d.mu.Unlock()
+			err := d.letters.Put(a.ctx, *letter)
+			d.mu.Lock()
+			d.written(l, err)
+		}
+		a.busy--
+		a.signal()
+	}
+	d.running--
+}
+
+// signal wakes whoever waits in Drain or Detach. The destination's mutex is
+// held.
+func (a *attachment) signal() {
+	if a.closed || a.limit != noLimit {
+		select {
+		case a.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// begin takes the lane that is next in turn and may start now; nil: there is
+// none. d.mu is held.
+func (d *Destination) begin() *lane {
+	for {
+		l := d.refused.pop()
+		if l == nil {
+			l = d.turn()
+		}
+		if l == nil {
+			return nil
+		}
+		a := l.of
+		if l.entry.Index > a.limit {
+			continue // parked: it drains
+		}
+		if a.closed || a.ctx.Err() != nil || !a.cursor.Valid() {
+			a.closed = true // the tenure is over: its lanes stay parked until Detach
+			a.signal()
+			continue
+		}
+		l.place = flying
+		a.busy++
+		if l.letter != nil {
+			return l
+		}
+		now := time.Now()
+		if d.hold.on {
+			d.hold.inFlight, l.probe = true, true
+		}
+		if l.attempts == 0 {
+			l.first, l.heldBefore = now, d.hold.length(now)
+		}
+		l.attempts++
+		l.last = now
+		l.message = Message{Shard: &a.shard, Record: &l.entry.Record, Attempt: l.attempts}
+		a.begun = max(a.begun, l.entry.Index)
+		return l
+	}
+}
+
+// turn is the next lane to attempt. d.mu is held.
+func (d *Destination) turn() *lane {
+	if !d.hold.on {
+		return d.ready.pop()
+	}
+	if !d.hold.probeDue(time.Now()) {
+		return nil
+	}
+	l := d.hold.lane
+	if l == nil {
+		return d.ready.pop()
+	}
+	d.hold.lane, l.place = nil, parked
+	return l
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,8 +62,8 @@ type source struct {
 
 func newSource(c SourceConfig, format checkpoint.KeyFormat, logger *zap.Logger, m *Metrics) *source {
 	s := &source{name: c.Source.Name(), config: c, format: format, metrics: m, initials: make(map[string]Initial),
-		logger: logger.With(zap.String("source", c.Source.Name())), shardErrs: make(map[string]error),
-		state: SourceState{Name: c.Source.Name(), Reason: "not reached yet", Since: time.Now()}}
+		logger: logger.With(zap.String("source", c.Source.Name())), trouble: make(map[string]trouble),
+		state: SourceState{Name: c.Source.Name(), Reason: notReachedYet, Since: time.Now()}}
 	for _, d := range c.Subscribers {
 		s.subscribers = append(s.subscribers, d.Subscriber)
 		s.initials[d.Subscriber.Name()] = d.Initial
@@ -71,6 +73,9 @@ func newSource(c SourceConfig, format checkpoint.KeyFormat, logger *zap.Logger, 
 	m.unreadable.WithLabelValues(s.name)
 	return s
 }
+
+// notReachedYet is the reason before the first discovery has ended.
+const notReachedYet = "not reached yet"
 
 // identity is the stream's, once it is known.
 func (s *source) identity() (Stream, bool) {
@@ -89,26 +94,76 @@ func (s *source) leaseKey(shard string) string {
 
 // listed notes the outcome of a discovery.
 func (s *source) listed(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.listing = err
-	s.judge()
+	if err != nil {
+		err = fmt.Errorf("discover: %w", err)
+	}
+	s.note("", err)
 }
 
-// read notes the outcome of a shard's read.
+// read notes the outcome of a shard's read. A throttle is the service's
+// ordinary way to pace; its metric tells.
 func (s *source) read(shard string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, failed := s.shardErrs[shard]
-	// A throttle is the service's ordinary way to pace; its metric tells.
 	if err != nil && !errors.Is(err, ErrThrottled) {
-		s.shardErrs[shard] = err
-	} else if failed {
-		delete(s.shardErrs, shard)
-	} else {
+		s.note(shard, fmt.Errorf("read shard %s: %w", shard, err))
 		return
 	}
-	s.judge()
+	s.note(shard, nil)
+}
+
+// trouble is what keeps failing, and since when.
+type trouble struct {
+	err   error
+	since time.Time
+}
+
+// grace is how long an error without a clear cause may repeat before the
+// source counts as down.
+const grace = 10 * time.Second
+
+// lasting says whether an error will not go away by itself soon.
+func (t trouble) lasting() bool {
+	return errors.Is(t.err, ErrDenied) || errors.Is(t.err, ErrStreamGone) || time.Since(t.since) > grace
+}
+
+// note keeps an outcome and logs when it changes how the source is.
+func (s *source) note(of string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, failed := s.trouble[of]
+	switch {
+	case err != nil && failed:
+		s.trouble[of] = trouble{err, before.since}
+	case err != nil:
+		s.trouble[of] = trouble{err, time.Now()}
+	case failed:
+		delete(s.trouble, of)
+	case s.state.Up || of != "":
+		return // nothing new; and it is not up before the first discovery
+	}
+	down := ""
+	for _, of := range slices.Sorted(maps.Keys(s.trouble)) {
+		if t := s.trouble[of]; t.lasting() {
+			down = t.err.Error()
+			break
+		}
+	}
+	switch {
+	case down == "" && !s.state.Up && !s.known:
+		return
+	case down == "" && !s.state.Up:
+		s.state = SourceState{Name: s.name, Up: true, Since: time.Now()}
+		s.metrics.up.WithLabelValues(s.name).Set(1)
+		s.logger.Info("source is up")
+	case down != "" && s.state.Reason != down:
+		if s.state.Up {
+			s.metrics.up.WithLabelValues(s.name).Set(0)
+		}
+		if s.state.Up || s.state.Reason == notReachedYet {
+			s.state.Since = time.Now()
+		}
+		s.state.Up, s.state.Reason = false, down
+		s.logger.Error("source is down: trying again with back-off; other sources go on", zap.String("error", down))
+	}
 }
 
 // anyOf says whether one of the names is a subscriber of the worker's.
@@ -125,32 +180,6 @@ func (s *source) anyOf(names map[string]checkpoint.Entry) bool {
 func (s *source) closed(shard string) {
 	s.read(shard, nil)
 	s.config.Source.Forget(shard)
-}
-
-// judge logs a change of state. s.mu is held.
-func (s *source) judge() {
-	err := s.listing
-	for shard, e := range s.shardErrs {
-		err = fmt.Errorf("read shard %s: %w", shard, e)
-	}
-	reason := ""
-	if err != nil {
-		reason = err.Error()
-	}
-	up := err == nil
-	if up != s.state.Up {
-		s.state.Since = time.Now()
-		if up {
-			s.logger.Info("source is up")
-			s.metrics.up.WithLabelValues(s.name).Set(1)
-		} else {
-			s.logger.Error("source is down: trying again with back-off; other sources go on", zap.Error(err))
-			s.metrics.up.WithLabelValues(s.name).Set(0)
-		}
-	} else if !up && s.state.Reason != reason && len(s.shardErrs) == 0 {
-		s.logger.Error("source is down for another reason", zap.Error(err))
-	}
-	s.state.Up, s.state.Reason = up, reason
 }
 
 // unreadable makes a record that cannot be keyed durable, once for the source.

@@ -51,13 +51,13 @@ type source struct {
 	format      checkpoint.KeyFormat
 	logger      *zap.Logger
 	metrics     *Metrics
+	pinned      time.Time // owned by discover: where latest begins; zero: not listed yet
 
-	mu        sync.Mutex
-	known     bool             // stream is set
-	stream    Stream           // written once, before known
-	listing   error            // of the last discovery
-	shardErrs map[string]error // of the last read of each shard that failed
-	state     SourceState
+	mu      sync.Mutex
+	known   bool               // stream is set
+	stream  Stream             // written once, before known
+	trouble map[string]trouble // by shard, "" for the discovery: what failed the last time
+	state   SourceState
 }
 
 func newSource(c SourceConfig, format checkpoint.KeyFormat, logger *zap.Logger, m *Metrics) *source {
@@ -253,9 +253,13 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 	if err != nil {
 		return err
 	}
-	// Latest is pinned to the service's own time, less a margin for the
-	// seconds of its date and for clocks that differ between its hosts.
-	initial := s.config.Initial.position(checkpoint.At(now.Add(-latestMargin)))
+	if s.pinned.IsZero() {
+		// Latest is the service's own time, less a margin for the seconds of its
+		// date and for clocks that differ between its hosts. What a first try
+		// could not create begins there too.
+		s.pinned = now.Add(-latestMargin)
+	}
+	initial := s.config.Initial.position(checkpoint.At(s.pinned))
 	create, remove := checkpoint.Audit(shards, leases, initial, s.config.Initial.latest)
 	for _, l := range create {
 		l.Stream = s.streamIDIn(w.format)

@@ -69,6 +69,9 @@ var (
 	// ErrTooLarge: the positions do not fit. Nothing was changed; a renewal
 	// without positions still succeeds.
 	ErrTooLarge = errors.New("positions are too large to save")
+	// ErrNotSaved: what the positions need beside the lease item could not be
+	// written. The lease was not changed; as for ErrTooLarge.
+	ErrNotSaved = errors.New("positions not saved")
 	// ErrForeign: the table is not one that this worker may use; the text
 	// says why. Trying again does not help.
 	ErrForeign = errors.New("lease table refused")

@@ -83,7 +83,7 @@ func (s *measured) count(op string, start time.Time, err *error) {
 	outcome := "ok"
 	switch e := *err; {
 	case e == nil:
-	case errors.Is(e, ErrConflict), errors.Is(e, ErrExists), errors.Is(e, ErrNotFound), errors.Is(e, ErrTooLarge):
+	case errors.Is(e, ErrConflict), errors.Is(e, ErrExists), errors.Is(e, ErrNotFound), refusesSave(e):
 		outcome = "refused"
 	case errors.Is(e, ErrThrottled):
 		outcome = "throttled"

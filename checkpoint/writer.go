@@ -26,7 +26,7 @@ func (t *Tenure) write(ctx context.Context, saves []request) error {
 	}
 	err := t.settle(ctx, opRenew, func(call context.Context) error {
 		l, err := t.h.store.Renew(call, t.held, save)
-		if errors.Is(err, ErrTooLarge) {
+		if refusesSave(err) {
 			refused, save = err, nil // positions never cost a lease
 		}
 		if err == nil {
@@ -76,6 +76,9 @@ func (t *Tenure) reported(err error) error {
 	return err
 }
 
+// refusesSave: the positions stay out of the table, the lease may be renewed.
+func refusesSave(err error) bool { return errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNotSaved) }
+
 // settle calls write until it is known to be in the table, or the tenure is
 // lost. After an unknown outcome, and after a condition that did not hold (an
 // earlier unknown write may have landed), a consistent read decides: our tenure
@@ -101,7 +104,7 @@ func (t *Tenure) settle(ctx context.Context, op string, write func(context.Conte
 			t.extend(sent)
 			t.recovered(op)
 			return nil
-		case errors.Is(err, ErrTooLarge):
+		case refusesSave(err):
 			continue
 		case errors.Is(err, ErrThrottled):
 			t.failing(op, err)
@@ -175,8 +178,11 @@ func (t *Tenure) release(ctx context.Context) {
 	save, refused := t.changes()
 	err := t.settle(ctx, opRelease, func(call context.Context) error {
 		err := t.h.store.Release(call, t.held, save)
-		if errors.Is(err, ErrTooLarge) {
-			refused, save = err, nil
+		if refusesSave(err) {
+			if refused != nil || errors.Is(err, ErrTooLarge) { // once more otherwise: these are the last positions
+				save = nil
+			}
+			refused = err
 		}
 		return err
 	})
@@ -184,10 +190,10 @@ func (t *Tenure) release(ctx context.Context) {
 		t.h.log.Warn("lease not released; others take it after the fail-over time", zap.String("lease", t.taken.Key), zap.Error(err))
 		return
 	}
-	_ = t.reported(refused)
 	if save != nil {
-		t.held.Saved = *save
+		t.held.Saved, refused = *save, nil
 	}
+	_ = t.reported(refused)
 	t.h.log.Info("lease released", zap.String("lease", t.taken.Key), zap.Stringer("checkpoint", t.held.Checkpoint))
 }
 

@@ -1,0 +1,189 @@
+package checkpoint
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
+	"go.uber.org/zap"
+)
+
+// Prepare creates missing tables if it may, and refuses tables of another
+// shape, damaged items, and a fleet of KCL 3.x workers that assign leases by
+// themselves (ErrForeign). It may be called again.
+func (d *DynamoDB) Prepare(ctx context.Context) error {
+	if err := d.prepareTable(ctx, d.table, aLeaseKey); err != nil {
+		return err
+	}
+	if err := d.prepareTable(ctx, d.stateTable, aStateKey); err != nil {
+		return err
+	}
+	if err := d.checkCoordinator(ctx); err != nil {
+		return err
+	}
+	_, err := d.List(ctx)
+	return err
+}
+
+// prepareTable leaves a table ACTIVE with key as its hash key, or refuses.
+func (d *DynamoDB) prepareTable(ctx context.Context, table, key string) error {
+	for created := false; ; {
+		out, err := d.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table}, twice)
+		var missing *types.ResourceNotFoundException
+		switch {
+		case errors.As(err, &missing) && created: // not visible yet
+		case errors.As(err, &missing) && d.create:
+			if err := d.createTable(ctx, table, key); err != nil {
+				return err
+			}
+			created = true
+			continue
+		case errors.As(err, &missing):
+			return fmt.Errorf("table %s does not exist; create it with the hash key %s (S), or set leases.create_tables", table, key)
+		case err != nil:
+			return fmt.Errorf("describe table %s: %w", table, storeError(err))
+		default:
+			if err := checkSchema(table, key, out.Table); err != nil {
+				return err
+			}
+			switch status := out.Table.TableStatus; status {
+			case types.TableStatusActive, types.TableStatusUpdating:
+				return nil
+			case types.TableStatusCreating:
+			default:
+				return fmt.Errorf("table %s is %s", table, status)
+			}
+		}
+		if !sleep(ctx, 500*time.Millisecond) {
+			return fmt.Errorf("wait for table %s: %w", table, context.Cause(ctx))
+		}
+	}
+}
+
+func (d *DynamoDB) createTable(ctx context.Context, table, key string) error {
+	_, err := d.client.CreateTable(ctx, &dynamodb.CreateTableInput{
+		TableName: &table, BillingMode: types.BillingModePayPerRequest,
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: &key, AttributeType: types.ScalarAttributeTypeS}},
+		KeySchema:            []types.KeySchemaElement{{AttributeName: &key, KeyType: types.KeyTypeHash}},
+	}, once)
+	var exists *types.ResourceInUseException
+	if err != nil && !errors.As(err, &exists) { // another worker was first
+		return fmt.Errorf("create table %s: %w", table, storeError(err))
+	}
+	if err == nil {
+		d.log.Info("table created", zap.String("table", table))
+	}
+	return nil
+}
+
+func checkSchema(table, key string, t *types.TableDescription) error {
+	kinds := map[string]types.ScalarAttributeType{}
+	for _, a := range t.AttributeDefinitions {
+		kinds[aws.ToString(a.AttributeName)] = a.AttributeType
+	}
+	var found []string
+	for _, k := range t.KeySchema {
+		name := aws.ToString(k.AttributeName)
+		found = append(found, fmt.Sprintf("%s %s (%s)", k.KeyType, name, kinds[name]))
+	}
+	want := fmt.Sprintf("HASH %s (S)", key)
+	got := strings.Join(found, ", ")
+	switch {
+	case got == want:
+		return nil
+	case strings.HasPrefix(got, "HASH ShardID "):
+		return fmt.Errorf("table %s looks like a table of vmware-go-kcl: its key is %s, a lease table's %s; use a new table: %w", table, got, want, ErrForeign)
+	}
+	return fmt.Errorf("table %s has the key %s, wanted %s; use another table: %w", table, got, want, ErrForeign)
+}
+
+// checkCoordinator looks for KCL 3.x workers in their own table.
+func (d *DynamoDB) checkCoordinator(ctx context.Context) error {
+	out, err := d.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &d.coordinator, Key: item{aStateKey: textValue("Migration3.0")}}, twice)
+	var missing *types.ResourceNotFoundException
+	var api smithy.APIError
+	switch {
+	case errors.As(err, &missing):
+		return nil
+	case errors.As(err, &api) && strings.HasSuffix(api.ErrorCode(), "AccessDeniedException"):
+		// Shardline's own permissions do not name this table.
+		d.log.Debug("table of KCL 3.x coordination not readable: not checked", zap.String("table", d.coordinator))
+		return nil
+	case err != nil:
+		return fmt.Errorf("get Migration3.0 of table %s: %w", d.coordinator, storeError(err))
+	}
+	return d.native(d.coordinator, out.Item)
+}
+
+// native refuses an item that says that KCL 3.x workers assign the leases.
+func (d *DynamoDB) native(table string, it item) error {
+	cv := text(it, "cv")
+	if !strings.HasPrefix(cv, "CLIENT_VERSION_3X") {
+		return nil
+	}
+	return fmt.Errorf("table %s, item Migration3.0: KCL workers in mode %s assign the leases of this application by themselves, "+
+		"and would take Shardline's; stop them, or use another application name: %w", table, cv, ErrForeign)
+}
+
+// fingerprint is what a lease item says of its roster.
+func fingerprint(names []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(slices.Sorted(slices.Values(names)), "\n")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// saveRoster writes the names of a new roster, once per process, and names them.
+func (d *DynamoDB) saveRoster(ctx context.Context, u *update, names []string) error {
+	fp := fingerprint(names)
+	u.setText(aRoster, fp)
+	d.mu.Lock()
+	_, known := d.rosters[fp]
+	d.mu.Unlock()
+	if known {
+		return nil
+	}
+	it := item{aStateKey: textValue("roster/" + fp), "names": textsValue(names)}
+	if _, err := d.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &d.stateTable, Item: it}, twice); err != nil {
+		return fmt.Errorf("write roster %s to table %s: %w", fp, d.stateTable, unsaved(err))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.rosters[fp] = slices.Sorted(slices.Values(names))
+	return nil
+}
+
+// roster reads the names behind a fingerprint.
+func (d *DynamoDB) roster(ctx context.Context, fp string) ([]string, error) {
+	d.mu.Lock()
+	names, ok := d.rosters[fp]
+	d.mu.Unlock()
+	if ok {
+		return slices.Clone(names), nil
+	}
+	it, err := d.state(ctx, "roster/"+fp)
+	if err != nil {
+		return nil, err
+	}
+	r := reading{item: it, table: d.stateTable, key: "roster/" + fp}
+	names = r.texts("names")
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case it == nil:
+		return nil, fmt.Errorf("roster %s is not in table %s; was it replaced?: %w", fp, d.stateTable, ErrForeign)
+	case fingerprint(names) != fp:
+		return nil, fmt.Errorf("roster %s of table %s is damaged: %w", fp, d.stateTable, ErrForeign)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.rosters[fp] = names
+	return slices.Clone(names), nil
+}

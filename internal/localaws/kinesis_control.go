@@ -490,11 +490,17 @@ func (s *Server) merge(st *stream, id, adjacentID string) *apiError {
 			return refuse("InvalidArgumentException", "Shard %s in stream %s under account %s has already been merged or split, and thus is not eligible for merging or splitting.", p.id, st.name, st.account)
 		}
 	}
-	if sh.last.plusOne() != adjacent.first && adjacent.last.plusOne() != sh.first || sh == adjacent {
+	if !sh.precedes(adjacent) && !adjacent.precedes(sh) {
 		return refuse("InvalidArgumentException", "Shards %s and %s in stream %s under account %s are not an adjacent pair of shards eligible for merging", id, adjacentID, st.name, st.account)
 	}
 	s.mergeLocked(st, sh, adjacent, now)
 	return nil
+}
+
+// precedes reports whether o begins where sh ends; nothing begins after the
+// last key.
+func (sh *shard) precedes(o *shard) bool {
+	return sh.last != lastHashKey && sh.last.plusOne() == o.first
 }
 
 func (s *Server) mergeLocked(st *stream, sh, adjacent *shard, now time.Time) {

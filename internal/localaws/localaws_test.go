@@ -3,6 +3,7 @@ package localaws_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -148,3 +149,9 @@ func wantType[E error](t testing.TB, err error) E {
 }
 
 var background = context.Background()
+
+// printAll prints v in all the ways that logs do.
+func printAll(out io.Writer, v any) { fmt.Fprintf(out, "%v %+v %#v %s", v, v, v, v) }
+
+// asTarget is errors.As; the target is a pointer to an interface or type.
+func asTarget(err error, target any) bool { return errors.As(err, target) }

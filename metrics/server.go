@@ -92,12 +92,16 @@ func (s *Server) Listen() (string, error) {
 	return listener.Addr().String(), nil
 }
 
-// Close gives the address back when Run is never called.
+// Close gives the address back when Run was never called; after Run it does
+// nothing.
 func (s *Server) Close() error {
 	if s.listener == nil {
 		return nil
 	}
-	return s.listener.Close()
+	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("close the metrics listener: %w", err)
+	}
+	return nil
 }
 
 // Run serves until ctx ends, then lets answers that have begun finish, for

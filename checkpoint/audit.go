@@ -19,7 +19,9 @@ import (
 // removed: it gets none, for as long as the stream may still list it.
 //
 // remove are leases that are through: SHARD_END, nobody behind, every child
-// begun, and no lease of a parent left.
+// begun, and no lease of a parent left. Every child lists whoever this one
+// lists: a subscriber that joined here, and not yet there, still has to get the
+// child's records, and once this lease is gone only the child's roster says so.
 func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, remove []Lease) {
 	listed := make(map[string]Shard, len(shards))
 	for _, s := range shards {
@@ -129,7 +131,7 @@ func removable(l Lease, leases []Lease, leased map[string]Lease) bool {
 	for _, c := range leases {
 		if slices.Contains(c.Parents, l.Shard) {
 			children++
-			if !ordered(c.Checkpoint) {
+			if !ordered(c.Checkpoint) || !covers(c.Roster, l.Roster) {
 				return false
 			}
 		}
@@ -140,6 +142,11 @@ func removable(l Lease, leases []Lease, leased map[string]Lease) bool {
 		}
 	}
 	return children > 0
+}
+
+// covers says whether a roster lists everybody whom another one lists.
+func covers(roster, other []string) bool {
+	return !slices.ContainsFunc(other, func(name string) bool { return !slices.Contains(roster, name) })
 }
 
 // ordered says whether a position is one of a record, or behind the last.

@@ -199,7 +199,7 @@ func (w *Worker) leasesOf(ctx context.Context, s *source) ([]checkpoint.Lease, e
 func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpoint.Shard) error {
 	for _, c := range children {
 		for _, parent := range c.Parents {
-			if err := w.parentKnown(ctx, s, parent); err != nil {
+			if err := w.parentKnown(ctx, s, c.ID, parent); err != nil {
 				return err
 			}
 		}
@@ -213,7 +213,10 @@ func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpo
 	return nil
 }
 
-func (w *Worker) parentKnown(ctx context.Context, s *source, parent string) error {
+// parentKnown says nil when a child's parent has a lease, or is trimmed from
+// the stream: a listing that has the child, but not the parent. One that lacks
+// both may be older than either.
+func (w *Worker) parentKnown(ctx context.Context, s *source, child, parent string) error {
 	_, err := w.store.Get(ctx, s.leaseKey(parent))
 	if !errors.Is(err, checkpoint.ErrNotFound) {
 		return err
@@ -222,8 +225,14 @@ func (w *Worker) parentKnown(ctx context.Context, s *source, parent string) erro
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(shards, func(x checkpoint.Shard) bool { return x.ID == parent }) {
+	listed := func(id string) bool {
+		return slices.ContainsFunc(shards, func(x checkpoint.Shard) bool { return x.ID == id })
+	}
+	switch {
+	case listed(parent):
 		return fmt.Errorf("parent shard %s has no lease yet", parent)
+	case !listed(child):
+		return fmt.Errorf("shard %s is not listed yet", child)
 	}
 	return nil
 }

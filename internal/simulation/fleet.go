@@ -1,0 +1,313 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// crashPoints are the calls during which a process may die: between a delivery
+// and its save, around the creation of children and the end of a shard, …
+var crashPoints = []string{"attempt", "letter", "renew", "take", "create", "set_children", "release", "delete", "get"}
+
+// start begins a process in a slot, unless one runs there.
+func (h *history) start(slot int) {
+	if old := h.slots[slot]; old != nil && !old.crashed() && !old.ended() {
+		return
+	}
+	h.ids++
+	h.launch(slot, fmt.Sprintf("worker-%d.%d", slot, h.ids), h.wants[slot])
+}
+
+// launch begins a process of a configuration.
+func (h *history) launch(slot int, id string, c configuration) {
+	p := newProcess(h.world, slot, id)
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	h.slots[slot] = p
+	h.mu.Lock()
+	h.processes = append(h.processes, p)
+	h.mu.Unlock()
+	h.happened("start")
+	h.logf("%s starts with %v", id, c)
+	go func() {
+		defer close(p.done)
+		p.err = h.work(ctx, p, c)
+		h.logf("%s has ended: %v", id, p.err)
+	}()
+}
+
+// running is the process of a slot that is alive and not frozen, or nil.
+func (h *history) running(slot int) *process {
+	p := h.slots[slot]
+	if p == nil || p.ended() || !p.alive() {
+		return nil
+	}
+	return p
+}
+
+// again starts the slot anew after a while.
+func (h *history) again(slot int) {
+	h.in(h.dice.span("fleet", 0, 20*time.Second), func() { h.start(slot) })
+}
+
+func (h *history) kill(slot int) {
+	p := h.running(slot)
+	if p == nil {
+		return
+	}
+	h.happened("crash")
+	h.logf("%s crashes", p.id)
+	p.crash()
+	h.mu.Lock()
+	h.check.abandoned(p)
+	h.mu.Unlock()
+	h.again(slot)
+}
+
+// armed lets a process crash at a named point, soon.
+func (h *history) armed(slot int) {
+	p := h.running(slot)
+	if p == nil {
+		return
+	}
+	p.arm(crashPoint{op: crashPoints[h.dice.below("fleet", len(crashPoints))], after: h.dice.chance("fleet", 0.5), skip: h.dice.below("fleet", 3)})
+	h.in(10*time.Second, func() {
+		p.arm(crashPoint{})
+		if p.crashed() && h.slots[slot] == p {
+			h.again(slot)
+		}
+	})
+}
+
+// suspend freezes a process, often for longer than the fail-over time.
+func (h *history) suspend(slot int) {
+	p := h.running(slot)
+	if p == nil || !p.freeze() {
+		return
+	}
+	d := h.dice.span("fleet", time.Second, 40*time.Second)
+	h.happened("freeze")
+	h.logf("%s freezes for %s", p.id, d)
+	h.mu.Lock()
+	h.check.abandoned(p)
+	h.mu.Unlock()
+	h.in(d, func() {
+		h.logf("%s goes on", p.id)
+		p.thaw()
+	})
+}
+
+// retire stops a process gracefully and starts another one in its slot.
+func (h *history) retire(slot int) {
+	p := h.running(slot)
+	if p == nil {
+		return
+	}
+	h.happened("graceful stop")
+	h.stop(p)
+}
+
+func (h *history) stop(p *process) {
+	h.logf("%s is told to stop", p.id)
+	p.cancel()
+	h.whenEnded(p, func() { h.again(p.slot) })
+}
+
+// whenEnded does something once a process has ended.
+func (h *history) whenEnded(p *process, do func()) {
+	h.in(500*time.Millisecond, func() {
+		if p.ended() || p.crashed() {
+			do()
+			return
+		}
+		h.whenEnded(p, do)
+	})
+}
+
+// deploy changes the configuration of the workers one by one.
+func (h *history) deploy() {
+	d := h.dice
+	next := h.deployed.clone()
+	s := h.streams[d.below("deploy", len(h.streams))].source
+	names := next[s]
+	kind := pick(d, "deploy", "added", "added", "removed", "renamed", "rolled back")
+	switch kind {
+	case "added":
+		if len(names) >= maxSubscribers {
+			return
+		}
+		name := h.subscriber()
+		if other := h.elsewhere(s, names); other != "" && d.chance("deploy", 0.4) {
+			name = other // it reads another source already
+		}
+		next[s] = append(names, name)
+	case "removed":
+		if len(names) < 2 {
+			return
+		}
+		i := d.below("deploy", len(names))
+		next[s] = slices.Delete(names, i, i+1)
+	case "renamed":
+		names[d.below("deploy", len(names))] = h.subscriber()
+	case "rolled back":
+		next = h.previous
+	}
+	h.happened("configuration: " + kind)
+	h.logf("deploy %s in %s: %v", kind, s, next)
+	h.previous, h.deployed = h.deployed, next
+	gap := d.span("deploy", 0, 15*time.Second)
+	for i := range h.slots {
+		h.in(time.Duration(i)*gap, func() {
+			h.wants[i] = next
+			if p := h.running(i); p != nil {
+				h.stop(p)
+			}
+		})
+	}
+}
+
+// maxSubscribers bounds those of one source.
+const maxSubscribers = 5
+
+// elsewhere is a subscriber of another source only, or empty.
+func (h *history) elsewhere(source string, names []string) string {
+	for other, theirs := range h.deployed {
+		for _, name := range theirs {
+			if other != source && !slices.Contains(names, name) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// all is the configuration with every subscriber that a roster lists: in the
+// end nobody may have lost anything.
+func (h *history) all() configuration {
+	c := h.deployed.clone()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.streams {
+		for name := range s.truths {
+			if !slices.Contains(c[s.source], name) {
+				c[s.source] = append(c[s.source], name)
+			}
+		}
+		slices.Sort(c[s.source])
+	}
+	return c
+}
+
+// end lets all faults stop and everything drain, and then stops and starts the
+// workers once more in the middle of a burst: nothing may come twice.
+func (h *history) end() {
+	h.logf("all faults stop")
+	h.calm.Store(true)
+	for _, p := range h.processes {
+		p.arm(crashPoint{})
+		p.thaw()
+	}
+	h.mu.Lock()
+	for _, s := range h.streams {
+		s.denied = time.Time{}
+	}
+	h.mu.Unlock()
+	h.halt("end")
+	final := h.all()
+	for i := range h.slots {
+		h.wants[i] = final
+		h.start(i)
+	}
+	if !h.drain() {
+		h.crashAll()
+		return
+	}
+	h.logf("quiet from here on")
+	h.quiet.Store(true)
+	for range 2 {
+		for _, s := range h.streams {
+			h.burst(s, 8, 60)
+		}
+		time.Sleep(h.dice.span("end", 0, 1500*time.Millisecond))
+		h.halt("end")
+		for i := range h.slots {
+			h.start(i)
+		}
+	}
+	h.drain()
+	h.halt("end")
+}
+
+// halt stops every process gracefully and waits for them.
+func (h *history) halt(when string) {
+	for i := range h.slots {
+		if p := h.slots[i]; p != nil && !p.crashed() {
+			p.cancel()
+		}
+	}
+	deadline := time.After(5 * time.Minute)
+	for _, p := range h.slots {
+		if p == nil {
+			continue
+		}
+		select {
+		case <-p.done:
+			if p.err != nil && !p.crashed() {
+				h.mu.Lock()
+				h.check.broken("drain", "%s: %s stopped with %v", when, p.id, p.err)
+				h.mu.Unlock()
+			}
+		case <-deadline:
+			h.mu.Lock()
+			h.check.broken("drain", "%s: %s does not stop", when, p.id)
+			h.mu.Unlock()
+		}
+	}
+}
+
+func (h *history) crashAll() {
+	for _, p := range h.processes {
+		p.crash()
+	}
+}
+
+// drain waits until nobody lacks anything and every closed shard is finished.
+func (h *history) drain() bool {
+	time.Sleep(30 * time.Second)
+	var left []string
+	for deadline := time.Now().Add(drained); time.Now().Before(deadline); time.Sleep(time.Second) {
+		h.mu.Lock()
+		left = append(h.check.missing(), h.unfinished()...)
+		h.mu.Unlock()
+		if len(left) == 0 {
+			h.logf("drained")
+			return true
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.check.broken("drain", "after %s without faults: %s", drained, strings.Join(left[:min(len(left), 5)], "; "))
+	return false
+}
+
+// unfinished says which closed shards are not at their end for everybody.
+func (h *history) unfinished() []string {
+	var left []string
+	for _, s := range h.streams {
+		for _, c := range s.shards {
+			l, found := h.lease(h.leaseKey(c))
+			switch {
+			case !found && c.closed.IsZero():
+				left = append(left, c.name()+" is open and has no lease")
+			case found && !c.closed.IsZero() && !l.Finished():
+				left = append(left, fmt.Sprintf("%s is closed, but at %s", c.name(), h.check.short(l.Checkpoint)))
+			case found && len(l.Behind) > 0 && !c.closed.IsZero():
+				left = append(left, fmt.Sprintf("%s has %v behind", c.name(), h.check.entries(l.Behind)))
+			}
+		}
+	}
+	return left
+}

@@ -1,0 +1,170 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+var errCrashed = errors.New("the process is dead")
+
+// process is one worker process as the world sees it: its calls, its clock,
+// and what can happen to both.
+type process struct {
+	world *world
+	id    string
+	slot  int
+
+	mu     sync.Mutex
+	resume chan struct{} // not nil while frozen; closed in the end
+	frozen time.Duration // the clock while frozen
+	dead   chan struct{} // closed by crash
+	armed  crashPoint    // where it crashes next
+	cancel context.CancelFunc
+	done   chan struct{} // closed when everything of it has returned
+	err    error         // what its Run returned; set before done
+
+	renewed map[string]time.Duration // by lease key: when its last take or renewal that landed was sent, on its clock; guarded by world.mu
+}
+
+// crashPoint is a call during which a process dies.
+type crashPoint struct {
+	op    string
+	after bool // the call had its effect
+	skip  int  // calls of op that it survives
+}
+
+func newProcess(w *world, slot int, id string) *process {
+	return &process{world: w, id: id, slot: slot, dead: make(chan struct{}), done: make(chan struct{}),
+		renewed: make(map[string]time.Duration)}
+}
+
+// pass is the gate before a call and before its answer: it waits while the
+// process is frozen. frozen says that it was.
+func (p *process) pass() (frozen bool, err error) {
+	for {
+		p.mu.Lock()
+		resume := p.resume
+		p.mu.Unlock()
+		if p.crashed() {
+			return frozen, errCrashed
+		}
+		if resume == nil {
+			return frozen, nil
+		}
+		frozen = true
+		select {
+		case <-resume:
+		case <-p.dead:
+		}
+	}
+}
+
+// clock runs through suspend: it jumps when a frozen process goes on.
+func (p *process) clock() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.resume != nil {
+		return p.frozen
+	}
+	return p.world.now()
+}
+
+func (p *process) crashed() bool {
+	select {
+	case <-p.dead:
+		return true
+	default:
+		return false
+	}
+}
+
+// alive says that it is neither dead nor frozen.
+func (p *process) alive() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.resume == nil && !p.crashed()
+}
+
+// crash ends the process: no call of it has an effect any more.
+func (p *process) crash() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.crashed() {
+		return
+	}
+	close(p.dead)
+	p.cancel()
+}
+
+// freeze stops the process; it says false when it is frozen or dead.
+func (p *process) freeze() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.resume != nil || p.crashed() {
+		return false
+	}
+	p.frozen = p.world.now()
+	p.resume = make(chan struct{})
+	return true
+}
+
+func (p *process) thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.resume != nil {
+		close(p.resume)
+		p.resume = nil
+	}
+}
+
+// arm makes the process crash at a call.
+func (p *process) arm(at crashPoint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed = at
+}
+
+// reach crashes the process if it is armed for this point.
+func (p *process) reach(op string, after bool) {
+	p.mu.Lock()
+	hit := p.armed.op == op && p.armed.after == after
+	if hit && p.armed.skip > 0 {
+		p.armed.skip--
+		hit = false
+	}
+	if hit {
+		p.armed = crashPoint{}
+	}
+	p.mu.Unlock()
+	if hit && !p.crashed() {
+		p.world.happened("crash at a named point")
+		p.world.logf("%s crashes at %s, effect: %v", p.id, op, after)
+		p.crash()
+	}
+}
+
+// sleep waits; it ends early with ctx or the process.
+func (p *process) sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.dead:
+		return errCrashed
+	}
+}
+
+// ended says whether everything of it has returned.
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}

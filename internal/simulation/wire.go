@@ -1,0 +1,112 @@
+package simulation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/consumers"
+	"github.com/shardline/shardline/pipeline"
+	"github.com/shardline/shardline/pipeline/deliver"
+)
+
+// work is a worker process: the real worker, readers and destinations, over
+// the calls of p. It returns when all of it has ended.
+func (h *history) work(ctx context.Context, p *process, c configuration) error {
+	reg := prometheus.NewRegistry()
+	logger := zap.New(logCore{p})
+	letters := letterBox{p}
+	destinations := make(map[string]*deliver.Destination)
+	sizes := deliver.NewMetrics(reg)
+	reads := consumers.NewMetrics(reg)
+	config := pipeline.Config{
+		ID: p.id, Store: newStore(p, h.table), Format: h.format, Failover: failover,
+		Window:       pick[int64](h.dice, "window "+p.id, 1<<20, 25<<20, 64<<20), // room for one read at a time, for two, for more
+		DrainTimeout: drainTimeout, Metrics: pipeline.NewMetrics(reg), LeaseMetrics: checkpoint.NewMetrics(reg),
+		Logger: logger, Clock: p.clock,
+	}
+	for _, name := range slices.Sorted(maps.Keys(c)) {
+		i := slices.IndexFunc(h.streams, func(s *stream) bool { return s.source == name })
+		s := h.streams[i]
+		source, err := consumers.NewSource(consumers.Config{Name: name, StreamARN: s.arn, Application: "simulation",
+			PollInterval: 500 * time.Millisecond, Client: &client{process: p, stream: s}, Metrics: reads, Logger: logger})
+		if err != nil {
+			return err
+		}
+		sc := pipeline.SourceConfig{Source: source, Initial: initial(s.initial), Describe: describe, Unreadable: deliver.Unreadable(letters)}
+		for _, name := range c[name] {
+			d := destinations[name]
+			if d == nil {
+				if d, err = h.destination(p, name, letters, sizes, logger); err != nil {
+					return err
+				}
+				destinations[name] = d
+			}
+			sc.Subscribers = append(sc.Subscribers, pipeline.Subscription{Subscriber: d, Initial: initial(h.check.starts[name])})
+		}
+		config.Sources = append(config.Sources, sc)
+	}
+	err := pipeline.NewWorker(config).Run(ctx)
+	for _, d := range destinations {
+		err = errors.Join(err, d.Close())
+	}
+	return err
+}
+
+func (h *history) destination(p *process, name string, letters letterBox, metrics *deliver.Metrics, logger *zap.Logger) (*deliver.Destination, error) {
+	place := "destination " + p.id + name
+	d := deliver.Config{Name: name, Timeout: 5 * time.Second, Concurrency: 1 + h.dice.below(place, 8),
+		Retry:       deliver.RetryPolicy{Max: 4 * time.Second},
+		Probes:      deliver.Probes{Initial: 2 * time.Second, Max: 8 * time.Second},
+		DeadLetters: letters, Transport: transport{p, h.receivers[name]}, Metrics: metrics, Logger: logger}
+	return deliver.New(d)
+}
+
+func initial(s start) pipeline.Initial {
+	switch {
+	case s.latest:
+		return pipeline.InitialLatest()
+	case !s.time.IsZero():
+		return pipeline.InitialTime(s.time)
+	}
+	return pipeline.Initial{}
+}
+
+var errUnreadable = errors.New("neither OpenTravel nor anything else")
+
+func describe(partitionKey string, data []byte) (pipeline.Description, error) {
+	if bytes.HasPrefix(data, []byte("unreadable")) {
+		return pipeline.Description{}, errUnreadable
+	}
+	return pipeline.Description{Key: partitionKey}, nil
+}
+
+// transport carries the attempts of one process to one receiver.
+type transport struct {
+	process *process
+	to      *receiver
+}
+
+func (t transport) Send(ctx context.Context, m *deliver.Message) deliver.Answer {
+	answer := t.process.world.receive(ctx, t.process, t.to, message{source: m.Shard.Source, sequence: m.Record.Position.Sequence,
+		key: m.Record.Key, body: m.Record.Data, number: m.Attempt})
+	if answer.err != nil {
+		return deliver.Answer{Reason: deliver.ReasonConnection, Detail: answer.err.Error()}
+	}
+	reason := map[int]deliver.Reason{200: deliver.ReasonDelivered, 400: deliver.ReasonRejected, 401: deliver.ReasonUnauthorized, 503: deliver.ReasonServerError}
+	return deliver.Answer{Reason: reason[answer.status], Status: answer.status}
+}
+
+// letterBox keeps the dead letters of one process.
+type letterBox struct{ process *process }
+
+func (b letterBox) Put(ctx context.Context, letter deliver.DeadLetter) error {
+	return b.process.world.letter(ctx, b.process, letter.Destination, letter.Source, letter.Sequence)
+}

@@ -3,6 +3,7 @@ package localaws
 import (
 	"slices"
 	"strconv"
+	"strings"
 )
 
 var dynamoOperations = map[string]operation{
@@ -95,6 +96,9 @@ func (in *itemRequest) read(r *valueReader) error {
 	return r.object(func(name string) (err error) {
 		if to := in.textField(name); to != nil {
 			*to, err = r.text()
+			if *to == "" && strings.HasSuffix(name, "Expression") {
+				r.refuse(validation("Invalid %s: The expression can not be empty;", name))
+			}
 			return err
 		}
 		switch name {
@@ -124,10 +128,16 @@ func (in *itemRequest) read(r *valueReader) error {
 				in.names[name], err = r.text()
 				return err
 			})
+			if len(in.names) == 0 {
+				r.refuse(validation("ExpressionAttributeNames must not be empty"))
+			}
 		case "ExpressionAttributeValues":
 			var values item
 			values, err = r.item()
 			in.values = values
+			if len(values) == 0 {
+				r.refuse(validation("ExpressionAttributeValues must not be empty"))
+			}
 		case "Keys":
 			err = r.array(func() error {
 				key, err := r.item()

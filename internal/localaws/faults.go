@@ -201,13 +201,14 @@ func (c *call) fault(r resource) *apiError {
 
 // recordFault fails one record of a put.
 func (c *call) recordFault(r resource) *apiError {
-	for _, f := range c.server.faults.draw(c.service+"."+c.operation, c.caller.account, r, (*Fault).perRecord) {
-		if f.Kind == Throttle {
-			return c.throttled()
-		}
-		return c.internal()
+	drawn := c.server.faults.draw(c.service+"."+c.operation, c.caller.account, r, (*Fault).perRecord)
+	switch {
+	case len(drawn) == 0:
+		return nil
+	case drawn[0].Kind == Throttle:
+		return c.throttled()
 	}
-	return nil
+	return c.internal()
 }
 
 // wait lasts for d or until the client has gone.

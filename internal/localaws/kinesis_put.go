@@ -214,11 +214,9 @@ func putRecords(c *call) ([]byte, *apiError) {
 			continue
 		}
 		failed++
-		code, message := entry.failure.code, entry.failure.message
+		code, message := entry.failure.code, rateExceeded(entry.shard, st).message
 		if code == "InternalFailureException" {
 			code, message = "InternalFailure", "Internal service failure."
-		} else {
-			message = rateExceeded(entry.shard, st).message
 		}
 		out = append(append(out, `{"ErrorCode":`...), quote(code)...)
 		out = append(append(out, `,"ErrorMessage":`...), quote(message)...)

@@ -39,22 +39,20 @@ type policy struct {
 // that each takes. Whatever Shardline calls beyond them has to be added here
 // and to a policy.
 var knownActions = map[string]string{
-	"sts:AssumeRole":                   "iam",
-	"kinesis:DescribeStreamSummary":    "kinesis",
-	"kinesis:ListShards":               "kinesis",
-	"kinesis:GetShardIterator":         "kinesis",
-	"kinesis:GetRecords":               "kinesis",
-	"kinesis:PutRecords":               "kinesis",
-	"kms:Decrypt":                      "kms",
-	"dynamodb:CreateTable":             "dynamodb",
-	"dynamodb:DescribeTable":           "dynamodb",
-	"dynamodb:UpdateContinuousBackups": "dynamodb",
-	"dynamodb:GetItem":                 "dynamodb",
-	"dynamodb:PutItem":                 "dynamodb",
-	"dynamodb:UpdateItem":              "dynamodb",
-	"dynamodb:DeleteItem":              "dynamodb",
-	"dynamodb:Scan":                    "dynamodb",
-	"dynamodb:Query":                   "dynamodb",
+	"sts:AssumeRole":                "iam",
+	"kinesis:DescribeStreamSummary": "kinesis",
+	"kinesis:ListShards":            "kinesis",
+	"kinesis:GetShardIterator":      "kinesis",
+	"kinesis:GetRecords":            "kinesis",
+	"kinesis:PutRecords":            "kinesis",
+	"kms:Decrypt":                   "kms",
+	"dynamodb:CreateTable":          "dynamodb",
+	"dynamodb:DescribeTable":        "dynamodb",
+	"dynamodb:GetItem":              "dynamodb",
+	"dynamodb:PutItem":              "dynamodb",
+	"dynamodb:UpdateItem":           "dynamodb",
+	"dynamodb:DeleteItem":           "dynamodb",
+	"dynamodb:Scan":                 "dynamodb",
 }
 
 var account = regexp.MustCompile(`\b\d{12}\b`)
@@ -131,9 +129,36 @@ func checkPolicy(t *testing.T, p policy, trust bool) {
 	}
 }
 
-// The reader's role can read, the producer's can write, and neither more.
-func TestReaderAndProducerAreApart(t *testing.T) {
-	actions := func(file string) (all []string) {
+// call is the input of one operation of a service, as Go code makes it.
+var call = regexp.MustCompile(`\b(dynamodb|kinesis|sts)\.([A-Z][A-Za-z]*)Input\b`)
+
+// called returns the operations that the code of a folder asks for, those of
+// its tests apart.
+func called(t *testing.T, folder string) (actions []string) {
+	t.Helper()
+	files, err := filepath.Glob("../" + folder + "/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %d files (%v)", folder, len(files), err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range call.FindAllSubmatch(data, -1) {
+			actions = append(actions, string(m[1])+":"+string(m[2]))
+		}
+	}
+	slices.Sort(actions)
+	return slices.Compact(actions)
+}
+
+func allowed(t *testing.T, files ...string) (actions []string) {
+	t.Helper()
+	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -143,16 +168,31 @@ func TestReaderAndProducerAreApart(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range p.Statement {
-			all = append(all, s.Action...)
+			actions = append(actions, s.Action...)
 		}
-		slices.Sort(all)
-		return all
 	}
+	slices.Sort(actions)
+	return slices.Compact(actions)
+}
+
+// The policies allow what the code calls: nothing is missing at the customer's,
+// and nothing is granted for nothing.
+func TestPoliciesAllowWhatTheCodeCalls(t *testing.T) {
+	calls := slices.Concat(called(t, "checkpoint"), called(t, "consumers"))
+	slices.Sort(calls)
+	grants := allowed(t, "iam/worker-policy.json", "iam/reader-policy.json", "iam/producer-policy.json")
+	if !slices.Equal(calls, grants) {
+		t.Errorf("the code calls\n%v\nand the policies allow\n%v", calls, grants)
+	}
+}
+
+// The reader's role cannot write, and the producer's cannot read.
+func TestReaderAndProducerAreApart(t *testing.T) {
 	reader := []string{"kinesis:DescribeStreamSummary", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"}
-	if got := actions("iam/reader-policy.json"); !slices.Equal(got, reader) {
+	if got := allowed(t, "iam/reader-policy.json"); !slices.Equal(got, reader) {
 		t.Errorf("the reader may %v, want %v", got, reader)
 	}
-	if got := actions("iam/producer-policy.json"); !slices.Equal(got, []string{"kinesis:PutRecords"}) {
+	if got := allowed(t, "iam/producer-policy.json"); !slices.Equal(got, []string{"kinesis:PutRecords"}) {
 		t.Errorf("the producer may %v", got)
 	}
 }

@@ -146,10 +146,12 @@ func (d *DynamoDB) Get(ctx context.Context, key string) (Lease, error) {
 		}
 		l, err := d.decode(ctx, out.Item)
 		// Its owner may replace the overflow between the two reads.
-		if errors.Is(err, errGone) && attempt < 3 {
-			continue
+		switch {
+		case !errors.Is(err, errGone):
+			return l, err
+		case attempt == 3:
+			return Lease{}, fmt.Errorf("%w; was the table replaced?: %w", err, ErrForeign)
 		}
-		return l, err
 	}
 }
 

@@ -1,5 +1,24 @@
 package deliver
 
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+)
+
+// Request is the request of a message.
+func (h *HTTP) Request(m *Message) (*http.Request, Answer) {
+	return h.request(context.Background(), m)
+}
+
+// Trust trusts a certificate.
+func (h *HTTP) Trust(c *x509.Certificate) {
+	pool := x509.NewCertPool()
+	pool.AddCert(c)
+	h.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+}
+
 // File is what tests put faults into.
 type File = file
 

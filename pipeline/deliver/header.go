@@ -83,23 +83,17 @@ var reserved = map[string]bool{
 func newHeaders(c Config) (headers, error) {
 	h := headers{}
 	configured := c.Headers
-	switch c.Auth.Type {
-	case AuthNone:
-	case AuthBasic:
-		if strings.Contains(c.Auth.Username, ":") {
-			return h, errors.New("auth: a basic user's name must not have a colon")
+	auth, err := c.Auth.header()
+	if err != nil {
+		return h, err
+	}
+	if auth.Name != "" {
+		for _, set := range configured {
+			if strings.EqualFold(set.Name, auth.Name) {
+				return h, fmt.Errorf("header %s: auth sets it too", set.Name)
+			}
 		}
-		configured = append(configured[:len(configured):len(configured)], Header{"Authorization", c.Auth.Secret.with(func(password string) string {
-			return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.Auth.Username+":"+password))
-		})})
-	case AuthBearer:
-		configured = append(configured[:len(configured):len(configured)], Header{"Authorization", c.Auth.Secret.with(func(token string) string {
-			return "Bearer " + token
-		})})
-	case AuthHeader:
-		configured = append(configured[:len(configured):len(configured)], Header{c.Auth.Name, c.Auth.Secret})
-	default:
-		return h, fmt.Errorf("auth: unknown type %d", c.Auth.Type)
+		configured = append(configured[:len(configured):len(configured)], auth)
 	}
 	agent := false
 	for _, set := range configured {
@@ -135,6 +129,30 @@ func newHeaders(c Config) (headers, error) {
 		h.add("User-Agent", Value{Text: c.UserAgent})
 	}
 	return h, nil
+}
+
+// header is the header that authenticates; without a name there is none.
+func (a Auth) header() (Header, error) {
+	const name = "Authorization"
+	switch a.Type {
+	case AuthNone:
+		return Header{}, nil
+	case AuthBasic:
+		if strings.Contains(a.Username, ":") {
+			return Header{}, errors.New("auth: a basic user's name must not have a colon")
+		}
+		return Header{name, a.Secret.with(func(password string) string {
+			return "Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+password))
+		})}, nil
+	case AuthBearer:
+		return Header{name, a.Secret.with(func(token string) string { return "Bearer " + token })}, nil
+	case AuthHeader:
+		if a.Name == "" {
+			return Header{}, errors.New("auth: the header has no name")
+		}
+		return Header{a.Name, a.Secret}, nil
+	}
+	return Header{}, fmt.Errorf("auth: unknown type %d", a.Type)
 }
 
 func (h *headers) add(name string, v Value) {

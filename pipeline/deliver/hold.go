@@ -92,9 +92,7 @@ func (d *Destination) heldAnswer(l *lane, reason Reason, a Answer, now time.Time
 func (d *Destination) probed(reason Reason, now time.Time) {
 	h := &d.hold
 	h.inFlight = false
-	if reason == ReasonCancelled {
-		h.probeAt = now // the tenure ended: that tells nothing about the destination
-	} else {
+	if reason != ReasonCancelled { // the end of a tenure tells nothing about the destination
 		d.logger.Info("destination no longer held", zap.Stringer("reason", reason), zap.Duration("held", now.Sub(h.since)))
 		*h = hold{before: h.length(now)}
 	}

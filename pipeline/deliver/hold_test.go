@@ -153,6 +153,51 @@ func TestHoldSurvivesItsTenure(t *testing.T) {
 	})
 }
 
+// The same when the tenure ends between two probes.
+func TestHoldOutlivesTheProbingLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(_ context.Context, a attempt) deliver.Answer {
+			if a.key == "a" {
+				return deliver.Answer{Reason: deliver.ReasonUnauthorized, Status: 403}
+			}
+			return deliver.Answer{Reason: deliver.ReasonDelivered}
+		}}
+		s := begin(t, deliver.Config{Transport: r})
+		s.put("a")
+		synctest.Wait()
+		s.Detach(s.cursor)
+		time.Sleep(time.Hour)
+		s.attach()
+		s.put("b", "c")
+		time.Sleep(time.Second) // a probe was due long ago
+		if s.State().Held || s.cursor.Through() != 2 {
+			t.Errorf("state %+v, settled through %d; want all delivered", s.State(), s.cursor.Through())
+		}
+	})
+}
+
+func TestAllLanesGoOnWhenAHoldEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(ctx context.Context, a attempt) deliver.Answer {
+			if a.key == "first" && a.number == 1 {
+				return deliver.Answer{Reason: deliver.ReasonUnauthorized, Status: 401}
+			}
+			if a.key != "first" && !sleep(ctx, time.Hour) {
+				return deliver.Answer{}
+			}
+			return deliver.Answer{Reason: deliver.ReasonDelivered}
+		}}
+		s := begin(t, deliver.Config{Transport: r, Concurrency: 4, Timeout: 2 * time.Hour})
+		s.put("first")
+		synctest.Wait()
+		s.put("a", "b", "c", "d", "e")
+		time.Sleep(time.Minute)
+		if r.inFlight() != 4 {
+			t.Errorf("%d in flight after the hold, want 4", r.inFlight())
+		}
+	})
+}
+
 func TestDrainGivesUpWhileHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{answer: func(context.Context, attempt) deliver.Answer {

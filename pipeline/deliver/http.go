@@ -86,13 +86,28 @@ func (h *HTTP) Close() error {
 
 // Send implements Transport.
 func (h *HTTP) Send(ctx context.Context, m *Message) Answer {
+	req, failed := h.request(ctx, m)
+	if req == nil {
+		return failed
+	}
+	// The round trip alone: no redirects, no cookies.
+	resp, err := h.transport.RoundTrip(req)
+	if err != nil {
+		return failedAnswer(ctx, err)
+	}
+	defer resp.Body.Close()
+	return h.read(ctx, resp)
+}
+
+// request makes a message's request, or says why it cannot.
+func (h *HTTP) request(ctx context.Context, m *Message) (*http.Request, Answer) {
 	u, err := h.address.resolve(m.Shard, m.Record)
 	if err != nil {
-		return Answer{Reason: ReasonUnsendable, Detail: "url: " + err.Error()}
+		return nil, Answer{Reason: ReasonUnsendable, Detail: "url: " + err.Error()}
 	}
 	header, err := h.headers.of(m)
 	if err != nil {
-		return Answer{Reason: ReasonSecretUnavailable, Detail: err.Error()}
+		return nil, Answer{Reason: ReasonSecretUnavailable, Detail: err.Error()}
 	}
 	req := h.template.WithContext(ctx)
 	req.URL, req.Header = u, header
@@ -104,13 +119,7 @@ func (h *HTTP) Send(ctx context.Context, m *Message) Answer {
 	} else {
 		req.Body = http.NoBody
 	}
-	// The round trip alone: no redirects, no cookies.
-	resp, err := h.transport.RoundTrip(req)
-	if err != nil {
-		return failedAnswer(ctx, err)
-	}
-	defer resp.Body.Close()
-	return h.read(ctx, resp)
+	return req, Answer{}
 }
 
 // failedAnswer is what a round trip without an answer means.

@@ -244,7 +244,10 @@ func TestEndlessBodyIsCut(t *testing.T) {
 			})
 			h := newHTTP(t, deliver.Config{URL: s.URL, Response: response})
 			a := h.Send(t.Context(), message(pipeline.Record{Data: []byte("x")}))
-			<-ended // the connection was closed
+			<-ended                           // the connection was closed
+			if n := sent.Load(); n > 32<<20 { // most of it in the sockets' buffers
+				t.Errorf("%d bytes were sent before it was", n)
+			}
 			want := deliver.ReasonServerError
 			if status == 200 {
 				want = deliver.ReasonDelivered

@@ -1,12 +1,18 @@
 package deliver_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/shardline/shardline/checkpoint"
@@ -138,6 +144,46 @@ func TestSecretThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A secret that changes is used without a restart.
+func TestSecretIsReadAgain(t *testing.T) {
+	s := newServer(t, nil)
+	var reads atomic.Int64
+	h := newHTTP(t, deliver.Config{URL: s.URL, Auth: deliver.Auth{Type: deliver.AuthBearer, Secret: deliver.Value{
+		Secret: func() (string, error) { return fmt.Sprint("token", reads.Add(1)), nil }}}})
+	synctest.Test(t, func(t *testing.T) {
+		for _, want := range []string{"Bearer token1", "Bearer token1", "Bearer token2"} {
+			req, _ := h.Request(message(pipeline.Record{}))
+			if got := req.Header.Get("Authorization"); got != want {
+				t.Errorf("after %d reads %q, want %q", reads.Load(), got, want)
+			}
+			time.Sleep(3 * time.Second)
+		}
+	})
+}
+
+func TestHTTP2(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.ProtoMajor != 2 || string(body) != "x" || len(r.Header.Get("Idempotency-Key")) != 64 || r.Header.Get("SOAPAction") != `"urn:a"` {
+			t.Errorf("%s request %v with body %q", r.Proto, r.Header, body)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	h := newHTTP(t, deliver.Config{URL: s.URL})
+	if a := h.Send(t.Context(), message(pipeline.Record{})); a.Reason != deliver.ReasonConnection || !strings.Contains(a.Detail, "certificate") {
+		t.Errorf("a certificate that nobody knows: %+v", a)
+	}
+	h = newHTTP(t, deliver.Config{URL: s.URL})
+	h.Trust(s.Certificate())
+	m := message(pipeline.Record{Data: []byte("x"), Description: pipeline.Description{SOAP: "1.1", Action: "urn:a"}})
+	if a := h.Send(t.Context(), m); a.Reason != deliver.ReasonDelivered {
+		t.Errorf("answer %+v", a)
+	}
+}
+
 func TestUnsendableKey(t *testing.T) {
 	s := newServer(t, nil)
 	h := newHTTP(t, deliver.Config{URL: s.URL + "/hotels/{key}/ota"})
@@ -166,7 +212,10 @@ func TestBadConfiguration(t *testing.T) {
 		"no header may have":  header("a", password+"\n"),
 		"set by Shardline":    header("idempotency-key", "c"),
 		"not an HTTP method":  {URL: "http://x/", Method: "PO ST"},
-		"colon":               {URL: "http://x/", Auth: deliver.Auth{Type: deliver.AuthBasic, Username: "a:b"}},
+		"auth sets it too": {URL: "http://x/", Headers: []deliver.Header{{Name: "authorization", Value: deliver.Value{Text: "x"}}},
+			Auth: deliver.Auth{Type: deliver.AuthBearer, Secret: deliver.Value{Text: password}}},
+		"has no name": {URL: "http://x/", Auth: deliver.Auth{Type: deliver.AuthHeader}},
+		"colon":       {URL: "http://x/", Auth: deliver.Auth{Type: deliver.AuthBasic, Username: "a:b"}},
 	} {
 		c.Name = "channel-7"
 		_, err := deliver.NewHTTP(c)
@@ -182,4 +231,53 @@ func TestBadConfiguration(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
+}
+
+// FuzzRequest makes requests of records with any names in them. The request
+// must be one, in which the key can be read back and the path has the steps of
+// the template.
+func FuzzRequest(f *testing.F) {
+	for _, seed := range [][4]string{{"H1", "OTA_HotelAvailNotifRQ", "text/xml", "urn:a"}, {"..", "", "", ""}, {"a/b", "%2e", "x\r\ny", "\""},
+		{"é\xff", "?a=b&c", ";", "\\"}, {"{type}", "{key}", "\x00", "\n"}} {
+		f.Add(seed[0], seed[1], seed[2], seed[3], byte(1))
+	}
+	h, err := deliver.NewHTTP(deliver.Config{Name: "channel", URL: "http://x/a/{key}/b-{type}?k={key}&t={type}"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, key, kind, media, action string, soap byte) {
+		d := pipeline.Description{Key: key, Type: kind, ContentType: media, Action: action, SOAP: []string{"", "1.1", "1.2"}[soap%3]}
+		m := message(pipeline.Record{Data: []byte("body")})
+		m.Record.Description = d
+		req, failed := h.Request(m)
+		if req == nil {
+			if failed.Reason != deliver.ReasonUnsendable || key != "." && key != ".." {
+				t.Fatalf("key %q: %+v", key, failed)
+			}
+			return
+		}
+		var wire bytes.Buffer
+		if err := req.Write(&wire); err != nil {
+			t.Fatalf("%+v: %v", d, err)
+		}
+		got, err := http.ReadRequest(bufio.NewReader(&wire))
+		if err != nil {
+			t.Fatalf("%+v: %v", d, err)
+		}
+		path, query, _ := strings.Cut(got.RequestURI, "?")
+		steps := strings.Split(path, "/")
+		values, err := url.ParseQuery(query)
+		if err != nil || len(steps) != 4 || len(values) != 2 || values.Get("k") != key || values.Get("t") != kind {
+			t.Errorf("%+v became %s", d, got.RequestURI)
+		}
+		if back, err := url.PathUnescape(steps[2]); back != key || err != nil {
+			t.Errorf("key %q became step %q", key, steps[2])
+		}
+		if back, err := url.PathUnescape(got.Header.Get("X-Shardline-Key")); back != key || err != nil {
+			t.Errorf("key %q became header %q", key, got.Header.Get("X-Shardline-Key"))
+		}
+		if body, err := io.ReadAll(got.Body); string(body) != "body" || err != nil || len(got.Header) > 8 {
+			t.Errorf("%+v: body %q (%v), headers %v", d, body, err, got.Header)
+		}
+	})
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -69,26 +71,14 @@ func runLocalAWS(ctx context.Context, options localAWSOptions, out io.Writer) er
 	if len(ids) == 0 {
 		ids = []string{"111111111111"}
 	}
-	if err := server.Listen(options.listen); err != nil {
-		return err
-	}
 	// The text is written whole before it is printed: a reader of the output
-	// finds all of it or nothing.
-	var text strings.Builder
-	fmt.Fprintf(&text, "# Local AWS for trials and tests only, on %s: nothing is kept, nothing is protected.\n", server.Endpoint())
-	said := map[string]bool{}
+	// finds all of it or nothing. Listen is last: nothing is left open by an
+	// error.
+	var made strings.Builder
+	accounts := map[string]localaws.Credentials{}
 	for _, id := range ids {
-		credentials, err := server.AddAccount(id)
-		if err != nil {
+		if accounts[id], err = server.AddAccount(id); err != nil {
 			return err
-		}
-		if said[id] {
-			continue
-		}
-		said[id] = true
-		fmt.Fprintf(&text, "\n# account %s\n", id)
-		for _, line := range server.Environment(credentials) {
-			fmt.Fprintln(&text, "export "+line)
 		}
 	}
 	for _, parts := range streams {
@@ -100,15 +90,27 @@ func runLocalAWS(ctx context.Context, options localAWSOptions, out io.Writer) er
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&text, "\n# stream %s, %d shards\n", arn, shards)
+		fmt.Fprintf(&made, "\n# stream %s, %d shards\n", arn, shards)
 	}
 	for _, parts := range roles {
 		arn, err := server.AddRole(localaws.Role{Account: parts[0], Name: parts[1], Trust: localaws.Trust{Principals: ids}})
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&text, "\n# role %s, for every account above\n", arn)
+		fmt.Fprintf(&made, "\n# role %s, for every account here\n", arn)
 	}
+	if err := server.Listen(options.listen); err != nil {
+		return err
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "# Local AWS for trials and tests only, on %s: nothing is kept, nothing is protected.\n", server.Endpoint())
+	for _, id := range slices.Sorted(maps.Keys(accounts)) {
+		fmt.Fprintf(&text, "\n# account %s\n", id)
+		for _, line := range server.Environment(accounts[id]) {
+			fmt.Fprintln(&text, "export "+line)
+		}
+	}
+	text.WriteString(made.String())
 	if _, err := io.WriteString(out, text.String()); err != nil {
 		return err
 	}

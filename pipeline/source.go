@@ -84,6 +84,16 @@ func (s *source) identity() (Stream, bool) {
 	return s.stream, s.known
 }
 
+// identify notes which stream it is, once: whoever has seen that it is known
+// reads it without a lock.
+func (s *source) identify(stream Stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.known {
+		s.stream, s.known = stream, true
+	}
+}
+
 func (s *source) streamID() string {
 	return checkpoint.StreamID(s.stream.Account, s.stream.Name, s.stream.Created)
 }
@@ -246,9 +256,7 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 	if err != nil {
 		return fmt.Errorf("list the shards: %w", err)
 	}
-	s.mu.Lock()
-	s.stream, s.known = stream, true
-	s.mu.Unlock()
+	s.identify(stream)
 	leases, err := w.leasesOf(ctx, s)
 	if err != nil {
 		return err

@@ -227,6 +227,8 @@ func createTable(c *call) ([]byte, *apiError) {
 	s := c.server
 	t.created = s.now()
 	t.ready = t.created.Add(s.config.StatusDelay)
+	out := t.describe(t.created)
+	out["TableStatus"] = "CREATING" // CreateTable never answers with more
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tables[t.arn] != nil {
@@ -236,10 +238,6 @@ func createTable(c *call) ([]byte, *apiError) {
 		return nil, refuse("LimitExceededException", "The local AWS holds %d tables at most.", maxTables)
 	}
 	s.tables[t.arn] = t
-	out := t.describe(t.created)
-	if s.config.StatusDelay == 0 {
-		out["TableStatus"] = "CREATING" // CreateTable never answers with more
-	}
 	return encode(map[string]any{"TableDescription": out})
 }
 

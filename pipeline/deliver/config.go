@@ -39,8 +39,8 @@ type Config struct {
 	Rand      *rand.Rand  // of the jitter; nil: seeded at random
 }
 
-// Header is a request header. Headers go out in their order; a name may come
-// more than once.
+// Header is a request header. A name may come more than once: its values go
+// out in their order.
 type Header struct {
 	Name  string
 	Value Value

@@ -10,12 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -228,50 +228,29 @@ func TestFailedWriteLeavesTheFileAsItWas(t *testing.T) {
 }
 
 func TestLettersShareASync(t *testing.T) {
-	f, path, bad, syncs := openFaulty(t)
-	bad.gate, bad.entered = make(chan struct{}), make(chan struct{})
-	var all sync.WaitGroup
-	put := func(n int) {
-		all.Go(func() {
-			if err := f.Put(t.Context(), letter(n)); err != nil {
-				t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		f, path, bad, syncs := openFaulty(t)
+		bad.gate, bad.entered = make(chan struct{}), make(chan struct{})
+		const letters = 20
+		for n := range letters {
+			go func() {
+				if err := f.Put(t.Context(), letter(n)); err != nil {
+					t.Error(err)
+				}
+			}()
+			if n == 0 {
+				<-bad.entered // the first is being synced; the others meet meanwhile
 			}
-		})
-	}
-	put(0)
-	<-bad.entered // the first is being synced; the others meet meanwhile
-	const others = 20
-	started := make(chan struct{}, others)
-	for n := range others {
-		all.Go(func() {
-			started <- struct{}{}
-			if err := f.Put(t.Context(), letter(n+1)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	for range others {
-		<-started
-	}
-	runtime.Gosched()
-	done := make(chan struct{})
-	go func() { all.Wait(); close(done) }()
-	bad.gate <- struct{}{}
-	for open := true; open; {
-		select {
-		case <-bad.entered:
-			bad.gate <- struct{}{}
-		case <-done:
-			open = false
 		}
-	}
-	if n := len(readLetters(t, path)); n != others+1 {
-		t.Errorf("%d letters, want %d", n, others+1)
-	}
-	// How many meet is the scheduler's; one sync for each would be none sharing.
-	if n := syncs.Load(); n > others/2 {
-		t.Errorf("%d syncs for %d letters", n, others+1)
-	}
+		synctest.Wait()
+		bad.gate <- struct{}{}
+		<-bad.entered
+		bad.gate <- struct{}{}
+		synctest.Wait()
+		if n := len(readLetters(t, path)); n != letters || syncs.Load() != 2 {
+			t.Errorf("%d letters by %d syncs, want %d by 2", n, syncs.Load(), letters)
+		}
+	})
 }
 
 func TestRenamedFileIsBegunAnew(t *testing.T) {

@@ -105,12 +105,18 @@ func newHeaders(c Config) (headers, error) {
 			return h, fmt.Errorf("header %s: it is set by Shardline", set.Name)
 		case set.Value.Secret == nil && !validValue(set.Value.Text):
 			return h, fmt.Errorf("header %s: its value has bytes that no header may have, such as a line's end", set.Name)
-		case name == "Host" && set.Value.Secret != nil:
-			return h, fmt.Errorf("header %s: it cannot be a secret", set.Name)
 		}
 		switch name {
 		case "Host":
-			h.host = set.Value.Text
+			// The name of a host changes with a restart only.
+			if h.host = set.Value.Text; set.Value.Secret != nil {
+				if h.host, err = set.Value.Secret(); err != nil {
+					return h, fmt.Errorf("header %s: %w", set.Name, err)
+				}
+			}
+			if !validToken(strings.Trim(strings.ReplaceAll(h.host, ":", "."), "[]")) {
+				return h, fmt.Errorf("header %s: its value is no host", set.Name)
+			}
 			continue
 		case nameContentType:
 			h.contentType = true

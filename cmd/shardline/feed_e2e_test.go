@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -13,9 +14,8 @@ import (
 
 // feed puts messages and knows what was acknowledged.
 type feed struct {
-	scene  *scene
-	ledger *demo.Ledger
-	seed   uint64
+	scene *scene
+	seed  uint64
 
 	mu   sync.Mutex
 	rng  *rand.Rand
@@ -29,10 +29,12 @@ type message struct {
 	key    string
 	index  int // among its key's, from 0
 	digest demo.Digest
+	body   []byte
+	time   time.Time // when it was put
 }
 
 func newFeed(s *scene, seed uint64) *feed {
-	return &feed{scene: s, ledger: demo.NewLedger(), seed: seed, rng: rand.New(rand.NewPCG(seed, 1)),
+	return &feed{scene: s, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)),
 		keys: make(map[string]int), of: make(map[demo.Digest]message)}
 }
 
@@ -55,11 +57,10 @@ func (f *feed) putAs(st *stream, partitionKey, key string, body []byte) message 
 
 // acknowledge notes a message that the stream has. f.mu is held.
 func (f *feed) acknowledge(key string, body []byte) message {
-	m := message{key: key, index: f.keys[key], digest: sha256.Sum256(body)}
+	m := message{key: key, index: f.keys[key], digest: sha256.Sum256(body), body: body, time: time.Now()}
 	if _, twice := f.of[m.digest]; twice {
 		f.scene.t.Fatalf("a body comes twice: %.40q", body)
 	}
-	f.ledger.Acknowledge(key, body, time.Now())
 	f.keys[key]++
 	f.all = append(f.all, m)
 	f.of[m.digest] = m
@@ -96,35 +97,57 @@ func (f *feed) messages() []message {
 	return append([]message(nil), f.all...)
 }
 
+// mark is how many messages each key has now.
+func (f *feed) mark() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.keys)
+}
+
 // check holds what a receiver logged against what was put: nothing lost, the
 // order of every key kept (P1), every body as it was put, and the headers as
 // promised. Duplicates are the caller's to judge.
 func (s *scene) check(r *receiver) demo.Result {
 	s.t.Helper()
-	return s.checkFrom(r, s.feed)
+	return s.checkSince(nil, r)
 }
 
-func (s *scene) checkFrom(r *receiver, f *feed) demo.Result {
+// checkSince is check for a receiver that began after mark: what came earlier
+// may be there or not, but in order too.
+func (s *scene) checkSince(mark map[string]int, r *receiver) demo.Result {
 	s.t.Helper()
 	dead := s.dead(r.name)
 	requests := r.all()
+	began := maps.Clone(mark) // the first message of each key that it was given
+	for _, q := range requests {
+		if m, known := s.of[q.digest]; known && m.index < began[m.key] {
+			began[m.key] = m.index
+		}
+	}
+	ledger := demo.NewLedger()
+	for _, m := range s.messages() {
+		if m.index >= began[m.key] {
+			ledger.Acknowledge(m.key, m.body, m.time)
+		}
+	}
 	attempts := make([]demo.Attempt, 0, len(requests))
 	for _, q := range requests {
 		attempts = append(attempts, demo.Attempt{Time: q.time, Digest: q.digest, Accepted: q.accepted})
 	}
-	result := demo.Check(f.ledger, demo.Logged(r.name, attempts), dead)
+	result := demo.Check(ledger, demo.Logged(r.name, attempts), dead)
 	if !result.OK() || result.Acknowledged == 0 {
 		s.t.Errorf("%s: %d acknowledged, %d delivered, %d dead-lettered, %d lost, %d out of order, %d changed on the way", r.name,
 			result.Acknowledged, result.Delivered, result.DeadLettered, result.Lost, result.OutOfOrder, result.Foreign)
-		s.explain(r, requests, dead)
+		s.explain(r, requests, began, dead)
 	}
 	s.checkHeaders(s.t, r.name, requests, dead)
 	return result
 }
 
 // explain logs what came of the first key that is out of order.
-func (s *scene) explain(r *receiver, requests []request, dead map[demo.Digest]bool) {
+func (s *scene) explain(r *receiver, requests []request, began map[string]int, dead map[demo.Digest]bool) {
 	next := make(map[string]int)
+	maps.Copy(next, began)
 	for _, q := range requests {
 		m, known := s.of[q.digest]
 		if !known {
@@ -151,7 +174,7 @@ func (s *scene) explain(r *receiver, requests []request, dead map[demo.Digest]bo
 func (s *scene) checkHeaders(t testing.TB, name string, requests []request, dead map[demo.Digest]bool) {
 	t.Helper()
 	ids, of := make(map[demo.Digest]string), make(map[string]demo.Digest)
-	sequences := make(map[message]string)
+	sequences := make(map[demo.Digest]string)
 	last := make(map[string]message) // the last attempt of each key
 	for _, q := range requests {
 		m, known := s.of[q.digest]
@@ -171,10 +194,10 @@ func (s *scene) checkHeaders(t testing.TB, name string, requests []request, dead
 			t.Errorf("%s: two messages have the Idempotency-Key %q", name, q.id)
 		}
 		ids[q.digest], of[q.id] = q.id, q.digest
-		if before, ok := sequences[m]; ok && before != q.sequence {
+		if before, ok := sequences[q.digest]; ok && before != q.sequence {
 			t.Errorf("%s: X-Shardline-Sequence-Number %s, before %s", name, q.sequence, before)
 		}
-		sequences[m] = q.sequence
+		sequences[q.digest] = q.sequence
 		last[m.key] = m
 	}
 	// A step back is followed by everything, to the end.
@@ -185,7 +208,7 @@ func (s *scene) checkHeaders(t testing.TB, name string, requests []request, dead
 	}
 	newest := make(map[string]string)
 	for _, m := range s.messages() { // in order per key
-		n, ok := sequences[m]
+		n, ok := sequences[m.digest]
 		if !ok {
 			continue
 		}

@@ -63,8 +63,12 @@ const (
 // otherwise.
 func await(t testing.TB, what string, condition func() error) {
 	t.Helper()
+	began := time.Now()
 	if err := within(patience, condition); err != nil {
 		t.Fatalf("%s: still not after %s: %v", what, patience, err)
+	}
+	if took := time.Since(began); took > patience/6 {
+		t.Logf("%s: only after %s", what, took.Round(time.Second/10))
 	}
 }
 
@@ -124,8 +128,8 @@ func startProcess(t testing.TB, name string, environment []string, args ...strin
 		if t.Failed() {
 			t.Logf("log of %s, pid %d (%s):\n%s", p.name, p.cmd.Process.Pid, p.cmd.ProcessState, p.tail(60))
 		}
-		if text := p.logged("DATA RACE"); text != "" {
-			t.Errorf("%s: a data race:\n%s", p.name, p.tail(200))
+		if race := p.race(); race != "" {
+			t.Errorf("%s: %s", p.name, race)
 		}
 	})
 	return p
@@ -147,6 +151,18 @@ func (p *process) collect(stderr io.Reader) {
 		}
 	}
 	p.cmd.Wait() //nolint:errcheck // its state says how it ended
+}
+
+// race is the beginning of the first report of the race detector.
+func (p *process) race() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, line := range p.log {
+		if strings.Contains(line, "DATA RACE") {
+			return strings.Join(p.log[i:min(len(p.log), i+60)], "\n")
+		}
+	}
+	return ""
 }
 
 func (p *process) tail(n int) string {

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -205,36 +206,42 @@ func (s *scene) dead(destination string) map[demo.Digest]bool {
 	return dead
 }
 
-// awaitThrough waits until each receiver has accepted everything that was put,
-// or the dead letters hold it.
+// awaitThrough waits until each receiver has accepted everything that was put
+// before the call, or the dead letters hold it.
 func (s *scene) awaitThrough(receivers ...*receiver) {
 	s.t.Helper()
+	s.awaitSince(nil, receivers...)
+}
+
+// awaitSince waits like awaitThrough, for what was put after mark.
+func (s *scene) awaitSince(mark map[string]int, receivers ...*receiver) {
+	s.t.Helper()
+	var wanted []message
+	for _, m := range s.messages() {
+		if m.index >= mark[m.key] {
+			wanted = append(wanted, m)
+		}
+	}
 	for _, r := range receivers {
-		await(s.t, r.name+" has everything", func() error { return s.missing(r) })
+		await(s.t, r.name+" has everything", func() error { return s.missing(r, wanted) })
 	}
 }
 
-func (s *scene) missing(r *receiver) error {
+// missing says which of the messages a receiver has neither accepted nor
+// refused for good.
+func (s *scene) missing(r *receiver, wanted []message) error {
 	var open []message
-	for _, m := range s.messages() {
+	for _, m := range wanted {
 		if r.took(m.digest) == 0 {
 			open = append(open, m)
 		}
 	}
-	if len(open) == 0 {
-		return nil
+	if len(open) > 0 {
+		dead := s.dead(r.name)
+		open = slices.DeleteFunc(open, func(m message) bool { return dead[m.digest] })
 	}
-	dead := s.dead(r.name)
-	n := 0
-	for _, m := range open {
-		if !dead[m.digest] {
-			if n++; n == 1 {
-				open[0] = m
-			}
-		}
+	if len(open) > 0 {
+		return fmt.Errorf("%d of %d messages are missing, %s number %d among them", len(open), len(wanted), open[0].key, open[0].index)
 	}
-	if n == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d of %d messages are missing, %s number %d among them", n, len(s.messages()), open[0].key, open[0].index)
+	return nil
 }

@@ -36,7 +36,7 @@ func TestCleanStop(t *testing.T) {
 		s.some(20, 40)
 		p.stop()
 		s.checkReleased(t)
-		if err := s.missing(slowest); err == nil && n == 0 {
+		if err := s.missing(slowest, s.messages()); err == nil && n == 0 {
 			t.Error("the worker was not busy when it stopped: the test tests less than it says")
 		}
 	}

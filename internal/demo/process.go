@@ -15,13 +15,14 @@ type process struct {
 	name string
 	cmd  *exec.Cmd
 	log  string
-	done chan error // the process's end, once
+	done chan struct{} // closed when the process has ended
+	err  error         // how; set before done is closed
 }
 
 // startProcess runs `shardline run` with a configuration file. Its log goes
 // to a file of dir.
 func startProcess(executable, dir, name, config string, environment []string) (*process, error) {
-	p := &process{name: name, log: filepath.Join(dir, name+".log"), done: make(chan error, 1)}
+	p := &process{name: name, log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
 	log, err := os.Create(p.log)
 	if err != nil {
 		return nil, err
@@ -34,7 +35,10 @@ func startProcess(executable, dir, name, config string, environment []string) (*
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start worker %s: %w", name, err)
 	}
-	go func() { p.done <- p.cmd.Wait() }()
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
 	return p, nil
 }
 
@@ -44,12 +48,11 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// ended says whether the process has ended by itself.
+// ended says whether the process has ended, and how.
 func (p *process) ended() (error, bool) {
 	select {
-	case err := <-p.done:
-		p.done <- err
-		return err, true
+	case <-p.done:
+		return p.err, true
 	default:
 		return nil, false
 	}
@@ -61,10 +64,9 @@ func (p *process) stop(timeout time.Duration) error {
 		return err
 	}
 	select {
-	case err := <-p.done:
-		p.done <- err
-		if err != nil {
-			return fmt.Errorf("worker %s: %w: see %s", p.name, err, p.log)
+	case <-p.done:
+		if p.err != nil {
+			return fmt.Errorf("worker %s: %w: see %s", p.name, p.err, p.log)
 		}
 		return nil
 	case <-time.After(timeout):

@@ -51,6 +51,7 @@ func NewBase(ctx context.Context, c BaseConfig) (aws.Config, *Credentials, error
 	if err != nil {
 		return aws.Config{}, nil, fmt.Errorf("load the AWS configuration: %w", err)
 	}
+	base.HTTPClient = plainBody{base.HTTPClient}
 	if c.Role == nil {
 		return base, nil, nil
 	}

@@ -96,6 +96,9 @@ func (c *Cursor) Through() uint64 { return c.done.Load().Index }
 // parked keys below it as long as nothing has moved.
 func (c *Cursor) settledThrough() checkpoint.Entry {
 	e := c.done.Load()
+	for next := e.next.Load(); next != nil && next.skipped; next = e.next.Load() {
+		e = next // settled for everybody, also for who has not come to it yet
+	}
 	if e.Index == 0 || (len(c.start.Keys) == 0 && c.start.At.Covers(e.Position, e.Arrival)) {
 		return c.start
 	}

@@ -40,7 +40,7 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 		if _, ok := leased[s.ID]; ok || through[s.ID] {
 			continue
 		}
-		at, ok := startOf(s, listed, leased, initial, tip)
+		at, ok := startOf(s, listed, leased, through, initial, tip)
 		if !ok {
 			continue
 		}
@@ -48,7 +48,7 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 		create = append(create, l)
 	}
 	for _, l := range leases {
-		if removable(l, leases, leased) {
+		if removable(l, shards, leases, leased) {
 			remove = append(remove, l)
 		}
 	}
@@ -56,7 +56,7 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 }
 
 // startOf says where a shard without a lease begins; false: not yet.
-func startOf(s Shard, listed map[string]Shard, leased map[string]Lease, initial Position, tip bool) (Position, bool) {
+func startOf(s Shard, listed map[string]Shard, leased map[string]Lease, through map[string]bool, initial Position, tip bool) (Position, bool) {
 	continues := false
 	for _, id := range s.Parents {
 		parent, isLeased := leased[id]
@@ -70,6 +70,9 @@ func startOf(s Shard, listed map[string]Shard, leased map[string]Lease, initial 
 			// trimmed
 		case tip && !hasLeasedAncestor(id, listed, leased):
 			// What the parent holds is older than the tip.
+		case through[id]:
+			// It has been read to its end and its lease removed; the lease of
+			// this child of it was lost.
 		default:
 			return Position{}, false // the parent's lease comes first
 		}
@@ -118,7 +121,7 @@ func continued(leases []Lease, listed map[string]Shard) map[string]bool {
 }
 
 // removable says whether nobody needs a lease any more.
-func removable(l Lease, leases []Lease, leased map[string]Lease) bool {
+func removable(l Lease, shards []Shard, leases []Lease, leased map[string]Lease) bool {
 	if !l.Finished() || len(l.Behind) > 0 || l.Owner != "" {
 		return false
 	}
@@ -134,6 +137,11 @@ func removable(l Lease, leases []Lease, leased map[string]Lease) bool {
 			if !ordered(c.Checkpoint) || !covers(c.Roster, l.Roster) {
 				return false
 			}
+		}
+	}
+	for _, s := range shards {
+		if _, ok := leased[s.ID]; !ok && slices.Contains(s.Parents, l.Shard) {
+			return false // its lease was lost, and is made anew from this one
 		}
 	}
 	for _, id := range l.Children {

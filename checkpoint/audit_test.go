@@ -3,6 +3,7 @@ package checkpoint_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/shardline/shardline/checkpoint"
 )
@@ -38,6 +39,24 @@ func TestAudit(t *testing.T) {
 		{"the parent is through and removed, and the stream still lists it", family,
 			[]checkpoint.Lease{lease("c", five, "p")}, nil, nil},
 		{"the same two generations on", family, []checkpoint.Lease{lease("g", five, "c")}, nil, nil},
+		{"one of two children has no lease: the parent stays until it has",
+			[]checkpoint.Shard{shard("p"), shard("c", "p"), shard("d", "p")},
+			[]checkpoint.Lease{lease("p", checkpoint.ShardEnd), lease("c", five, "p")}, []string{"d"}, nil},
+		{"the same when the parent's lease is gone",
+			[]checkpoint.Shard{shard("p"), shard("c", "p"), shard("d", "p")},
+			[]checkpoint.Lease{lease("c", five, "p")}, []string{"d"}, nil},
+		{"a merge whose second parent has not ended",
+			[]checkpoint.Shard{shard("p"), shard("q"), shard("m", "p", "q")},
+			[]checkpoint.Lease{lease("p", checkpoint.ShardEnd), lease("q", five)}, nil, nil},
+		{"a merge whose second parent has no lease",
+			[]checkpoint.Shard{shard("p"), shard("q"), shard("m", "p", "q")},
+			[]checkpoint.Lease{lease("p", checkpoint.ShardEnd)}, []string{"q"}, nil},
+		{"a merge of which both parents have ended",
+			[]checkpoint.Shard{shard("p"), shard("q"), shard("m", "p", "q")},
+			[]checkpoint.Lease{lease("p", checkpoint.ShardEnd), lease("q", checkpoint.ShardEnd)}, []string{"m"}, nil},
+		{"a merge of which one parent is trimmed",
+			[]checkpoint.Shard{shard("p"), shard("m", "p", "trimmed")},
+			[]checkpoint.Lease{lease("p", checkpoint.ShardEnd)}, []string{"m"}, nil},
 		{"n has joined the parent, and not yet the child", family,
 			[]checkpoint.Lease{listing(lease("p", checkpoint.ShardEnd), "a", "n"), lease("c", five, "p")}, nil, nil},
 		{"n has joined both", family,
@@ -59,5 +78,38 @@ func TestAudit(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAuditAtTheTip: an application that begins with what comes needs no closed
+// shard.
+func TestAuditAtTheTip(t *testing.T) {
+	tip := checkpoint.At(time.UnixMilli(1000))
+	shards := []checkpoint.Shard{
+		{ID: "c2", Parents: []string{"p"}, Start: "20"}, {ID: "c1", Parents: []string{"p"}, Start: "10"},
+		{ID: "p", Start: "5", Closed: true}, {ID: "solo", Start: "6", Parents: []string{"trimmed"}},
+	}
+	create, _ := checkpoint.Audit(shards, nil, tip, true)
+	var got []string
+	for _, l := range create {
+		got = append(got, l.Shard)
+		if l.Checkpoint != tip {
+			t.Errorf("%s begins at %s", l.Shard, l.Checkpoint)
+		}
+	}
+	if !slices.Equal(got, []string{"solo", "c1", "c2"}) {
+		t.Errorf("create %v", got)
+	}
+	// A split since: the children follow their parent, whatever the tip is.
+	shards = append(shards, checkpoint.Shard{ID: "s1", Parents: []string{"solo"}, Start: "30"})
+	leased := func(at checkpoint.Position) []checkpoint.Lease {
+		return []checkpoint.Lease{{Shard: "c1", Parents: []string{"p"}}, {Shard: "c2", Parents: []string{"p"}}, {Shard: "solo", Saved: checkpoint.Saved{Checkpoint: at}}}
+	}
+	if create, _ = checkpoint.Audit(shards, leased(checkpoint.Number("6", 0)), tip, true); len(create) != 0 {
+		t.Errorf("create %+v before the parent ends", create)
+	}
+	create, _ = checkpoint.Audit(shards, leased(checkpoint.ShardEnd), tip, true)
+	if len(create) != 1 || create[0].Shard != "s1" || create[0].Checkpoint != checkpoint.TrimHorizon {
+		t.Errorf("create %+v, want s1 at TRIM_HORIZON", create)
 	}
 }

@@ -68,11 +68,11 @@ func (r *run) produce(ctx, feeding context.Context) (count FeedCount, err error)
 		all.Go(func() { failed <- p.Run(ctx) })
 		producers = append(producers, p)
 	}
-	next, err := r.messages()
+	next, rate, err := r.messages()
 	if err != nil {
 		return count, err
 	}
-	if count.Put, err = put(ctx, feeding, producers, next, r.Rate); err != nil {
+	if count.Put, err = put(ctx, feeding, producers, next, rate); err != nil {
 		return count, err
 	}
 	for _, p := range producers {
@@ -94,7 +94,7 @@ func (r *run) produce(ctx, feeding context.Context) (count FeedCount, err error)
 
 // put feeds the producers at a rate until feeding ends or next has no more.
 // A hotel's messages all go to one stream.
-func put(ctx, feeding context.Context, producers []*consumers.Producer, next func() (string, []byte, bool), rate int) (int, error) {
+func put(ctx, feeding context.Context, producers []*consumers.Producer, next func() (string, []byte, bool), rate float64) (int, error) {
 	const tick = 20 * time.Millisecond
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -105,7 +105,7 @@ func put(ctx, feeding context.Context, producers []*consumers.Producer, next fun
 			return n, nil
 		case <-ticker.C:
 		}
-		for due := int(time.Since(began).Seconds() * float64(rate)); n < due; n++ {
+		for due := int(time.Since(began).Seconds() * rate); n < due; n++ {
 			key, body, more := next()
 			if !more {
 				return n, nil
@@ -121,34 +121,36 @@ func put(ctx, feeding context.Context, producers []*consumers.Producer, next fun
 	}
 }
 
-// messages gives the user's messages once, or generated ones without end.
-func (r *run) messages() (func() (string, []byte, bool), error) {
+// messages gives the user's messages once, spread over the feed, or generated
+// ones without end; and how many of them per second.
+func (r *run) messages() (next func() (string, []byte, bool), rate float64, err error) {
 	if r.Messages != "" {
-		return ownMessages(r.Messages)
+		next, n, err := ownMessages(r.Messages)
+		return next, min(float64(r.Rate), float64(n+1)/r.Feed.Seconds()), err
 	}
 	generator := otasample.New(r.Seed)
 	rng := rand.New(rand.NewPCG(r.Seed, 2))
 	return func() (string, []byte, bool) {
 		hotel := fmt.Sprintf("%05d", 1+rng.IntN(r.Hotels)) // leading zeros matter
 		return hotel, generator.Next(hotel), true
-	}, nil
+	}, float64(r.Rate), nil
 }
 
 // ownMessages reads the files of a folder, in the order of their names. One
 // that names no hotel, or several, takes its file name as key.
-func ownMessages(dir string) (func() (string, []byte, bool), error) {
+func ownMessages(dir string) (next func() (string, []byte, bool), n int, err error) {
 	var files []string
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() && strings.EqualFold(filepath.Ext(path), ".xml") {
 			files = append(files, path)
 		}
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("no .xml file in %s", dir)
+		return nil, 0, fmt.Errorf("no .xml file in %s", dir)
 	}
 	slices.Sort(files)
 	var bodies [][]byte
@@ -156,7 +158,7 @@ func ownMessages(dir string) (func() (string, []byte, bool), error) {
 	for _, f := range files {
 		body, err := os.ReadFile(f)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		key := filepath.Base(f)
 		if m, err := opentravel.Scan(body); err == nil && len(m.HotelCodes) == 1 {
@@ -171,5 +173,5 @@ func ownMessages(dir string) (func() (string, []byte, bool), error) {
 			return "", nil, false
 		}
 		return keys[i], bodies[i], true
-	}, nil
+	}, len(bodies), nil
 }

@@ -47,7 +47,7 @@ minimal answerer in a process of its own, unless --sink names another.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			o.Seconds = time.Duration(seconds) * time.Second
+			o.Measured = time.Duration(seconds) * time.Second
 			var own *sinkProcess
 			if o.Sink == "" {
 				var err error

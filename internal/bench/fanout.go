@@ -12,7 +12,7 @@ import (
 type Options struct {
 	Destinations int           // every record goes to each
 	Size         int           // bytes of a body
-	Seconds      time.Duration // measured per client, over all rounds
+	Measured     time.Duration // measured per client, over all rounds
 	Concurrency  int           // connections per destination, of every client
 	Keys         int           // per shard
 	Shards       int
@@ -61,7 +61,7 @@ const warmUp = 500 * time.Millisecond
 func Fanout(ctx context.Context, o Options, ownSink bool, progress func(round int, client string, r Rate)) (Result, error) {
 	bodies := makeBodies(o.Size)
 	rates := make(map[string][]Rate)
-	slice := o.Seconds / time.Duration(o.Rounds)
+	slice := o.Measured / time.Duration(o.Rounds)
 	for round := range o.Rounds {
 		turn := slices.Clone(clients)
 		if round%2 == 1 {

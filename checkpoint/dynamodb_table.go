@@ -17,9 +17,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// Prepare creates missing tables if it may, and refuses tables of another
-// shape, damaged items, and a fleet of KCL 3.x workers that assign leases by
-// themselves (ErrForeign). It may be called again.
+// Prepare creates missing tables if it may. It refuses (ErrForeign) missing ones
+// that it may not create, tables of another shape, damaged items, and a fleet of
+// KCL 3.x workers that assign leases by themselves. It may be called again.
 func (d *DynamoDB) Prepare(ctx context.Context) error {
 	if err := d.prepareTable(ctx, d.table, aLeaseKey); err != nil {
 		return err
@@ -48,7 +48,7 @@ func (d *DynamoDB) prepareTable(ctx context.Context, table, key string) error {
 			created = true
 			continue
 		case errors.As(err, &missing):
-			return fmt.Errorf("table %s does not exist; create it with the hash key %s (S), or set leases.create_tables", table, key)
+			return fmt.Errorf("table %s does not exist; create it with the hash key %s (S), or set leases.create_tables: %w", table, key, ErrForeign)
 		case err != nil:
 			return fmt.Errorf("describe table %s: %w", table, storeError(err))
 		default:

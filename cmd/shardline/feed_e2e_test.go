@@ -76,8 +76,9 @@ func (f *feed) some(n, keys int, streams ...*stream) {
 	defer f.mu.Unlock()
 	for range n {
 		k := f.rng.IntN(keys)
-		key := fmt.Sprintf("hotel-%03d", k)
-		f.putAs(streams[k%len(streams)], key, key, f.bytes(key))
+		st := streams[k%len(streams)]
+		key := fmt.Sprintf("%s %03d", st.name, k) // no key is on two streams
+		f.putAs(st, key, key, f.bytes(key))
 	}
 }
 

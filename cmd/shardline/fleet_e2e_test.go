@@ -11,7 +11,7 @@ import (
 )
 
 // keepFeeding puts messages until stop is called, which waits for the last.
-func (s *scene) keepFeeding(n, keys int, every time.Duration) (stop func()) {
+func (s *scene) keepFeeding(n, keys int, every time.Duration, streams ...*stream) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -20,7 +20,7 @@ func (s *scene) keepFeeding(n, keys int, every time.Duration) (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				s.some(n, keys)
+				s.some(n, keys, streams...)
 			case <-quit:
 				return
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strconv"
 	"sync"
 	"testing"
@@ -96,7 +97,11 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if _, err := io.Copy(&body, req.Body); err != nil {
 		return // the sender is gone: nobody has decided on anything
 	}
-	q := request{time: time.Now(), worker: req.Header.Get("X-Worker"), key: req.Header.Get("X-Shardline-Key"),
+	key, err := url.PathUnescape(req.Header.Get("X-Shardline-Key"))
+	if err != nil {
+		key = err.Error()
+	}
+	q := request{time: time.Now(), worker: req.Header.Get("X-Worker"), key: key,
 		sequence: req.Header.Get("X-Shardline-Sequence-Number"), id: req.Header.Get("Idempotency-Key"),
 		header: req.Header.Clone(), path: req.URL.RequestURI(), digest: sha256.Sum256(body.Bytes())}
 	q.attempt, _ = strconv.Atoi(req.Header.Get("X-Shardline-Attempt"))

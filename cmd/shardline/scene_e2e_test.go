@@ -115,6 +115,13 @@ func (s *scene) addStream(account, name string, shards int) *stream {
 	return st
 }
 
+// in is the scene for a subtest.
+func (s *scene) in(t testing.TB) *scene {
+	sub := *s
+	sub.t = t
+	return &sub
+}
+
 // receiver adds a receiver: a destination of that name in the configurations.
 func (s *scene) receiver(name string) *receiver {
 	r := newReceiver(s.t, name)

@@ -455,6 +455,13 @@ func testOverflow(t *testing.T, client *dynamodb.Client) {
 	if got := overflow(); len(got) != 0 {
 		t.Errorf("in the end %v is left", got)
 	}
+	save(store, many)
+	if err := other.Delete(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	if got := overflow(); len(got) != 0 {
+		t.Errorf("the deleted lease leaves %v", got)
+	}
 }
 
 // A save that cannot write its overflow leaves the lease to a bare renewal.
@@ -494,7 +501,7 @@ func TestDynamoDBErrors(t *testing.T) {
 		err   error
 		lands bool
 	}{{localaws.Throttle, checkpoint.ErrThrottled, false}, {localaws.Error500, nil, false}, {localaws.DropBefore, nil, false}, {localaws.DropAfter, nil, true}} {
-		id, err := server.AddFault(localaws.Fault{Operation: "dynamodb.UpdateItem", Kind: tt.kind})
+		id, err := server.AddFault(localaws.Fault{Operation: "dynamodb.UpdateItem", Kind: tt.kind, Count: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,6 +54,9 @@ func ParsePosition(s string) (Position, error) {
 		p.Sequence = ""
 	}
 	if found {
+		if r := rank(p.Sequence); r != rankNumber && r != rankAtTimestamp {
+			return Position{}, fmt.Errorf("position %q: %s has no sub-sequence number", s, p)
+		}
 		n, err := strconv.ParseInt(sub, 10, 64)
 		if err != nil {
 			return Position{}, fmt.Errorf("position %q: sub-sequence number: %w", s, err)

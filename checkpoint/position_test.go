@@ -24,7 +24,7 @@ func TestPositionsInOrder(t *testing.T) {
 			t.Errorf("%s read back: %v, %v", p, back, err)
 		}
 	}
-	for _, bad := range []string{"SOON", "1:x", "-1:0", "1 :0", "0x1:0", "LATESTS"} {
+	for _, bad := range []string{"SOON", "1:x", "-1:0", "1 :0", "0x1:0", "LATESTS", ":1", "SHARD_END:1"} {
 		if p, err := checkpoint.ParsePosition(bad); err == nil {
 			t.Errorf("%q is read as %v", bad, p)
 		}

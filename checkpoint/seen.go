@@ -28,7 +28,9 @@ func (s *sightings) scan(leases []Lease, now time.Duration, worker string) {
 }
 
 // see is the sighting of l at now. Whoever sees a lease for the first time
-// takes it as renewed just now if it has an owner.
+// takes it as renewed just now if it has an owner, also if that is this
+// worker's own id: KCL takes its own back at once, but here ids are unique to
+// a process, so that whoever holds it is another one.
 func (s *sightings) see(l Lease, now time.Duration, worker string) sighting {
 	old, known := s.leases[l.Key]
 	n := sighting{lease: l, at: now}

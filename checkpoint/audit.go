@@ -8,7 +8,9 @@ import (
 // Audit compares a stream's shards with the leases of that stream, which all
 // of them are. initial is where the application begins with the stream; tip says
 // that initial is the time of this listing, so that closed shards hold nothing
-// newer ("latest").
+// newer ("latest"). That holds at first sight alone: once the stream has leases,
+// a shard whose ancestors are unknown (the stream has trimmed them) begins at
+// the time of first sight, if a lease still tells it, or at TRIM_HORIZON.
 //
 // create are the leases that are missing, ancestors first; Key and Stream are
 // the caller's to fill in. A shard with an ancestor that is listed or leased
@@ -32,6 +34,9 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 		leased[l.Shard] = l
 	}
 
+	if tip && len(leases) > 0 {
+		tip, initial = false, firstSight(leases)
+	}
 	through := continued(leases, listed)
 	shards = slices.SortedFunc(slices.Values(shards), func(a, b Shard) int {
 		return cmp.Or(compareDigits(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
@@ -53,6 +58,20 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 		}
 	}
 	return create, remove
+}
+
+// firstSight is the earliest time that a lease still stands at, else
+// TRIM_HORIZON.
+func firstSight(leases []Lease) Position {
+	first := TrimHorizon
+	for _, l := range leases {
+		if t, ok := l.Checkpoint.Time(); ok {
+			if earliest, known := first.Time(); !known || t.Before(earliest) {
+				first = l.Checkpoint
+			}
+		}
+	}
+	return first
 }
 
 // startOf says where a shard without a lease begins; false: not yet.

@@ -112,4 +112,16 @@ func TestAuditAtTheTip(t *testing.T) {
 	if len(create) != 1 || create[0].Shard != "s1" || create[0].Checkpoint != checkpoint.TrimHorizon {
 		t.Errorf("create %+v, want s1 at TRIM_HORIZON", create)
 	}
+	// An ancestor was trimmed before its lease was made: what follows it is
+	// newer than first sight, closed or not.
+	shards = []checkpoint.Shard{{ID: "x", Start: "40", Parents: []string{"trimmed"}, Closed: true}, {ID: "y", Start: "50", Parents: []string{"x"}}}
+	for _, tc := range []struct{ leased, want checkpoint.Position }{
+		{checkpoint.At(time.UnixMilli(7)), checkpoint.At(time.UnixMilli(7))},
+		{checkpoint.Number("6", 0), checkpoint.TrimHorizon},
+	} {
+		create, _ = checkpoint.Audit(shards, leased(tc.leased), tip, true)
+		if len(create) != 1 || create[0].Shard != "x" || create[0].Checkpoint != tc.want {
+			t.Errorf("create %+v, want x at %s", create, tc.want)
+		}
+	}
 }

@@ -55,7 +55,7 @@ var (
 // NewWorker wires a worker; it starts nothing.
 func NewWorker(c Config) *Worker {
 	w := &Worker{
-		store: c.Store, format: c.Format, failover: c.Failover, drainTimeout: c.DrainTimeout,
+		store: checkpoint.Measure(c.Store, c.LeaseMetrics), format: c.Format, failover: c.Failover, drainTimeout: c.DrainTimeout,
 		budget: newBudget(c.Window), metrics: c.Metrics, logger: c.Logger, table: errNotYet,
 	}
 	w.metrics.watch(w.budget)

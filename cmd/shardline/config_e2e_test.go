@@ -22,6 +22,7 @@ type settings struct {
 	destinations []destinationSettings
 	delivery     string // more fields of delivery
 	path         string // of the dead letters
+	queue        string // one more dead letter queue
 }
 
 type sourceSettings struct {
@@ -77,6 +78,9 @@ sources:
 			cmp.Or(d.name, d.receiver.name), d.url, dead, more(d.more))
 	}
 	fmt.Fprintf(&b, "dead_letter_queues:\n  - {name: failed, type: file, path: %q}\n", cmp.Or(c.path, s.deadLetterFile()))
+	if c.queue != "" {
+		fmt.Fprintf(&b, "  - %s\n", c.queue)
+	}
 	f, err := os.CreateTemp(s.dir, "config-*.yaml")
 	if err != nil {
 		s.t.Fatal(err)

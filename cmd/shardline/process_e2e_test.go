@@ -262,17 +262,24 @@ func (p *process) stop() {
 	p.awaitExit(0)
 }
 
-// get asks the worker's own listener.
-func (p *process) get(path string) (status int, body []byte) {
+// metricsURL is where the worker serves its metrics.
+func (p *process) metricsURL() string {
 	p.t.Helper()
 	var started struct{ Metrics string }
 	if err := json.Unmarshal([]byte(p.awaitLog(`"starting"`)), &started); err != nil {
 		p.t.Fatal(err)
 	}
+	return started.Metrics
+}
+
+// get asks the worker's own listener.
+func (p *process) get(path string) (status int, body []byte) {
+	p.t.Helper()
+	url := strings.TrimSuffix(p.metricsURL(), "/metrics") + path
 	var err error
 	await(p.t, p.name+" answers "+path, func() error {
 		var answer *http.Response
-		if answer, err = http.Get(strings.TrimSuffix(started.Metrics, "/metrics") + path); err != nil {
+		if answer, err = http.Get(url); err != nil {
 			return err
 		}
 		defer answer.Body.Close()

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -179,23 +178,26 @@ func (s *scene) scan(table string) *dynamodb.ScanOutput {
 // deadLetterFile is where every configuration of the scene puts dead letters.
 func (s *scene) deadLetterFile() string { return filepath.Join(s.dir, "dead.jsonl") }
 
-// letters are the dead letters that are whole.
+// letters are the dead letters that are whole, of every dead*.jsonl.
 func (s *scene) letters() []deliver.DeadLetter {
 	s.t.Helper()
-	data, err := os.ReadFile(s.deadLetterFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	files, err := filepath.Glob(filepath.Join(s.dir, "dead*.jsonl"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	var letters []deliver.DeadLetter
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, 64<<20)
-	for lines.Scan() {
-		var l deliver.DeadLetter
-		if json.Unmarshal(lines.Bytes(), &l) == nil { // else a crash cut it
-			letters = append(letters, l)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		lines := bufio.NewScanner(bytes.NewReader(data))
+		lines.Buffer(nil, 64<<20)
+		for lines.Scan() {
+			var l deliver.DeadLetter
+			if json.Unmarshal(lines.Bytes(), &l) == nil { // else a crash cut it
+				letters = append(letters, l)
+			}
 		}
 	}
 	return letters

@@ -8,6 +8,7 @@ import (
 	"errors"
 	mathrand "math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -55,6 +56,7 @@ type Holder struct {
 	killed chan struct{}
 	kill   sync.Once
 	nudge  chan struct{}
+	beat   atomic.Pointer[time.Time] // when the loop of passes last came round; nil: it has not begun
 
 	randMu sync.Mutex // guards rand
 	rand   *mathrand.Rand
@@ -132,6 +134,7 @@ func (h *Holder) Run(ctx context.Context, serve Serve) error {
 		pending: map[string]pendingTake{}, asked: map[string]bool{},
 	}
 	p.run(ctx, base)
+	h.beat.Store(nil) // a drain takes its time
 	h.mu.Lock()
 	for _, t := range h.tenures {
 		t.drain("the worker stops")

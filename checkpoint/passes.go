@@ -42,6 +42,8 @@ func (p *passes) run(ctx, base context.Context) {
 	defer next.Stop()
 	nudged := false
 	for {
+		now := time.Now()
+		p.beat.Store(&now)
 		var poll <-chan time.Time
 		if len(p.asked) > 0 {
 			poll = time.After(min(time.Second, failover/10))

@@ -1,6 +1,9 @@
 package checkpoint
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Held is how many leases this worker serves now.
 func (h *Holder) Held() int {
@@ -28,4 +31,18 @@ func (h *Holder) note(err error) {
 func (t *Tenure) SavedAge() time.Duration {
 	sent := time.Duration(t.until.Load()) - t.h.cfg.Failover + t.h.margin
 	return t.h.cfg.Clock() - sent
+}
+
+// Alive says whether the loop that scans and takes still comes round: every
+// call that it makes is bounded, so an error means that the process is stuck
+// and has to be restarted.
+func (h *Holder) Alive() error {
+	beat := h.beat.Load()
+	if beat == nil {
+		return nil
+	}
+	if age := time.Since(*beat); age > max(time.Minute, 6*h.cfg.Failover) {
+		return fmt.Errorf("no pass over the leases for %s", age.Round(time.Second))
+	}
+	return nil
 }

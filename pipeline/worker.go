@@ -124,6 +124,9 @@ func (w *Worker) Ready() error {
 	return nil
 }
 
+// Alive is an error when the worker is stuck and has to be restarted.
+func (w *Worker) Alive() error { return w.holder.Alive() }
+
 // Held is how many leases the worker holds.
 func (w *Worker) Held() int { return w.holder.Held() }
 

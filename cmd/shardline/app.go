@@ -124,7 +124,8 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 		Metrics: m.pipeline, LeaseMetrics: m.checkpoint, Logger: logger,
 	})
 	a.server = metrics.NewServer(metrics.Config{
-		Listen: cfg.Listen.Metrics, Gatherer: registry, Ready: a.ready, Version: versionString(), Logger: logger,
+		Listen: cfg.Listen.Metrics, Gatherer: registry, Ready: a.ready, Alive: a.worker.Alive,
+		Version: versionString(), Logger: logger,
 	})
 	a.cleanups = append(a.cleanups, a.server.Close)
 	address, err := a.server.Listen()
@@ -172,7 +173,8 @@ func (a *app) close() error {
 	return errors.Join(errs...)
 }
 
-// watchdog tells systemd that the process lives, when it asks for that.
+// watchdog tells systemd that the process lives, when it asks for that, for as
+// long as the worker is not stuck.
 func (a *app) watchdog(ctx context.Context) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || interval == 0 {
@@ -183,6 +185,10 @@ func (a *app) watchdog(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
+			if err := a.worker.Alive(); err != nil {
+				a.logger.Error("the worker is stuck", zap.Error(err))
+				continue
+			}
 			notify(a.logger, daemon.SdNotifyWatchdog)
 		case <-ctx.Done():
 			return

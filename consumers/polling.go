@@ -249,7 +249,7 @@ func (r *reader) prove(first types.Record) {
 		return
 	}
 	r.source.metrics.gaps.WithLabelValues(r.source.name).Inc()
-	r.logger.Warn("possible gap: the stream has trimmed the record of the position; records behind it may be lost",
+	r.logger.Error("possible gap: the stream has trimmed the record of the position; records behind it may be lost",
 		zap.Stringer("position", r.from), zap.String("sequence_number", aws.ToString(first.SequenceNumber)),
 		zap.Timep("arrival", first.ApproximateArrivalTimestamp))
 }

@@ -61,6 +61,15 @@ func (t *tape) split(shard string, children ...string) {
 	}
 }
 
+// countReads says how many reads there were since the last call.
+func (t *tape) countReads() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.reads
+	t.reads = 0
+	return n
+}
+
 func (t *tape) Name() string { return "tape" }
 
 func (t *tape) Forget(string) {}
@@ -167,6 +176,12 @@ func (i *inbox) Detach(c *pipeline.Cursor) {
 	delete(i.in, c)
 }
 
+func (i *inbox) setShut(shut bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.shut = shut
+}
+
 // take empties the inbox.
 func (i *inbox) take() string {
 	i.mu.Lock()
@@ -229,12 +244,12 @@ func TestRestart(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		expect(t, a, "k 1, k 2")
 		expect(t, b, "k 1, k 2")
-		b.shut = true // b lags behind when the worker stops
+		b.setShut(true) // b lags behind when the worker stops
 		f.tape.put("s-1", "k 3")
 		time.Sleep(5 * time.Second)
 		expect(t, a, "k 3")
 		stop()
-		b.shut = false
+		b.setShut(false)
 		f.tape.put("s-1", "k 4")
 		stop = f.start(pipeline.Initial{}, a, b)
 		time.Sleep(5 * time.Second)
@@ -327,12 +342,12 @@ func TestReadsDoNotGrow(t *testing.T) {
 			}
 			stop := f.start(pipeline.Initial{}, all...)
 			time.Sleep(3 * time.Second)
-			f.tape.reads = 0
+			f.tape.countReads()
 			for range 100 {
 				f.tape.put("s-1", "k 1", "l 1", "m 1")
 				time.Sleep(100 * time.Millisecond)
 			}
-			n = f.tape.reads
+			n = f.tape.countReads()
 			stop()
 		})
 		return n

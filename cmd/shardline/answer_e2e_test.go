@@ -123,7 +123,7 @@ func TestAnswers(t *testing.T) {
 		return accept()
 	})
 	s.some(60, 30)
-	p := s.start(s.config(settings{destinations: destinations, queue: fmt.Sprintf("{name: full, type: file, path: %q}", full)}))
+	p := s.start(s.config(settings{failover: 10 * time.Second, destinations: destinations, queue: fmt.Sprintf("{name: full, type: file, path: %q}", full)}))
 
 	s.awaitThrough(well)
 	s.some(60, 30)

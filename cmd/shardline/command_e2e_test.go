@@ -55,7 +55,7 @@ func TestReadsDoNotGrow(t *testing.T) {
 	}
 	t.Logf("reads per second: %v", rates)
 	for shard, one := range rates[1] {
-		if hundred := rates[100][shard]; hundred > one*1.1 || hundred < one*0.75 || one < 1 {
+		if hundred := rates[100][shard]; hundred > one*1.1 || one < 1 {
 			t.Errorf("%s: %.2f reads a second for one destination, %.2f for a hundred", shard, one, hundred)
 		}
 	}
@@ -140,7 +140,7 @@ func TestOperations(t *testing.T) {
 	well, down := s.receiver("well"), s.receiver("down")
 	down.behaves(func(*request) reply { return reply{status: http.StatusServiceUnavailable} })
 	s.some(60, 10)
-	p := s.start(s.config(settings{drain: time.Second}))
+	p := s.start(s.config(settings{failover: 10 * time.Second, drain: time.Second}))
 	s.awaitThrough(well)
 	down.awaitCount(t, 20)
 	s.awaitLeases("the roster is saved", listed("well", "down"))

@@ -148,8 +148,8 @@ func TestRollingRestart(t *testing.T) {
 	stays, removed := s.receiver("stays"), s.receiver("removed")
 	before, after := s.receiver("before"), s.receiver("after")
 	oldest, newest := s.receiver("oldest"), s.receiver("newest")
-	older := s.config(settings{failover: 3 * time.Second, destinations: []destinationSettings{{receiver: stays}, {receiver: removed}, {receiver: before}}})
-	newer := s.config(settings{failover: 3 * time.Second, destinations: []destinationSettings{{receiver: stays},
+	older := s.config(settings{failover: 5 * time.Second, destinations: []destinationSettings{{receiver: stays}, {receiver: removed}, {receiver: before}}})
+	newer := s.config(settings{failover: 5 * time.Second, destinations: []destinationSettings{{receiver: stays},
 		{receiver: after, more: "initial_position: latest"},
 		{receiver: oldest, more: "initial_position: trim_horizon"},
 		{receiver: newest, more: "initial_position: latest"}}})

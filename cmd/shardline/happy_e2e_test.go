@@ -31,7 +31,7 @@ func TestAcrossAccounts(t *testing.T) {
 		s.receiver(fmt.Sprintf("channel-%d", i)).keepBodies = true
 	}
 	bodies := s.produceOpenTravel(150)
-	config := s.config(settings{key: "hotel_code", failover: 3 * time.Second, delivery: "response: opentravel"})
+	config := s.config(settings{key: "hotel_code", failover: 10 * time.Second, delivery: "response: opentravel"})
 	const success = `<OTA_NotifRS xmlns="http://www.opentravel.org/OTA/2003/05"><Success/></OTA_NotifRS>`
 	for _, r := range s.receivers {
 		r.behaves(func(*request) reply { return reply{accepted: true, body: success} })

@@ -30,7 +30,7 @@ func TestRecordsOfEverySize(t *testing.T) {
 	s.put(s.streams[1], "Hôtel «№ 7»\n\x01%41", []byte("<not & xml"))
 	s.put(s.streams[0], "hotels-0 000", bytes.Repeat([]byte("x"), 10<<20-1))
 	s.some(20, 4)
-	p := s.start(s.config(settings{window: "1MiB"}))
+	p := s.start(s.config(settings{window: "1MiB", failover: 10 * time.Second}))
 	s.awaitThrough(one, two)
 	p.stop()
 	for _, r := range s.receivers {
@@ -77,7 +77,7 @@ func TestNotXML(t *testing.T) {
 		}
 	}
 	put(0)
-	config := s.config(settings{key: "hotel_code", failover: 3 * time.Second})
+	config := s.config(settings{key: "hotel_code", failover: 10 * time.Second})
 	p := s.start(config)
 	s.awaitThrough(s.receivers...)
 	metric := fmt.Sprintf(`shardline_pipeline_unreadable_records_total{source=%q}`, st.name)

@@ -110,8 +110,8 @@ func TestReshardWithoutADestination(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, localaws.Config{}, 1)
 	stays, returns := s.receiver("stays"), s.receiver("returns")
-	both := s.config(settings{})
-	alone := s.config(settings{destinations: []destinationSettings{{receiver: stays}}})
+	both := s.config(settings{failover: 5 * time.Second})
+	alone := s.config(settings{failover: 5 * time.Second, destinations: []destinationSettings{{receiver: stays}}})
 
 	s.some(40, 10)
 	p := s.start(both)

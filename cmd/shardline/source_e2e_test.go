@@ -154,7 +154,7 @@ func TestCredentialsExpire(t *testing.T) {
 	// three seconds.
 	s := newScene(t, localaws.Config{SessionLifetime: 3 * time.Second}, 2, 1)
 	r := s.receiver("channel")
-	p := s.start(s.config(settings{}))
+	p := s.start(s.config(settings{failover: 10 * time.Second}))
 	stopFeeding := s.keepFeeding(2, 20, 50*time.Millisecond)
 	sessions := int64(2 * 4) // of two roles
 	await(t, "the sessions are renewed", func() error {
@@ -208,7 +208,7 @@ func TestReadsInTrouble(t *testing.T) {
 		}
 	}
 	s.some(200, 40)
-	p := s.start(s.config(settings{}))
+	p := s.start(s.config(settings{failover: 10 * time.Second}))
 	stopFeeding := s.keepFeeding(4, 40, 20*time.Millisecond)
 	await(t, "faults", func() error {
 		if n := s.aws.Stats().Errors["kinesis.GetRecords ExpiredIteratorException"]; n < 5 {

@@ -116,7 +116,7 @@ func TestSingleStreamTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.some(30, 5)
-	p := s.start(s.config(settings{leases: "key_format: single_stream"}))
+	p := s.start(s.config(settings{failover: 10 * time.Second, leases: "key_format: single_stream"}))
 	s.awaitThrough(r)
 	p.stop()
 	if result := s.check(r); result.Duplicates != 0 || r.count() != 30 {

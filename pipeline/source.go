@@ -261,14 +261,16 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 	if err != nil {
 		return err
 	}
+	// Latest is the service's own time, less a margin for the seconds of its
+	// date and for clocks that differ between its hosts. What a first try could
+	// not create begins there too; by then a closed shard may hold something
+	// newer, so that this listing is no longer the tip.
+	tip := s.config.Initial.latest && (s.pinned.IsZero() || len(leases) > 0)
 	if s.pinned.IsZero() {
-		// Latest is the service's own time, less a margin for the seconds of its
-		// date and for clocks that differ between its hosts. What a first try
-		// could not create begins there too.
 		s.pinned = now.Add(-latestMargin)
 	}
 	initial := s.config.Initial.position(checkpoint.At(s.pinned))
-	create, remove := checkpoint.Audit(shards, leases, initial, s.config.Initial.latest)
+	create, remove := checkpoint.Audit(shards, leases, initial, tip)
 	for _, l := range create {
 		l.Stream = s.streamIDIn(w.format)
 		l.Key = s.leaseKey(l.Shard)

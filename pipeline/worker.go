@@ -198,9 +198,15 @@ func (w *Worker) leasesOf(ctx context.Context, s *source) ([]checkpoint.Lease, e
 }
 
 // createLeases creates the leases of a finished shard's children. The other
-// parent of a merged child must have a lease, or be trimmed from the stream.
+// parent of a merged child must have a lease, or be trimmed from the stream,
+// unless the child has its lease already: then there is nothing to wait for.
 func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpoint.Shard) error {
 	for _, c := range children {
+		if _, err := w.store.Get(ctx, s.leaseKey(c.ID)); err == nil {
+			continue
+		} else if !errors.Is(err, checkpoint.ErrNotFound) {
+			return err
+		}
 		for _, parent := range c.Parents {
 			if err := w.parentKnown(ctx, s, c.ID, parent); err != nil {
 				return err

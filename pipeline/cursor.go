@@ -24,6 +24,7 @@ type Cursor struct {
 
 	taken *Entry                // the last entry that Next has passed
 	done  atomic.Pointer[Entry] // everything up to it is settled
+	past  atomic.Bool           // Next has passed an entry that start does not cover
 	out   []uint64              // settled ahead of done: a ring of bits by index, a power of two words
 }
 
@@ -48,7 +49,11 @@ func (c *Cursor) Next() *Entry {
 			return nil
 		}
 		c.taken = e
-		if !e.skipped && !c.settledBefore(e) {
+		before := c.settledBefore(e)
+		if !before {
+			c.past.Store(true)
+		}
+		if !before && !e.skipped {
 			return e
 		}
 		c.Settle(e)
@@ -93,13 +98,16 @@ func (c *Cursor) Settle(e *Entry) {
 func (c *Cursor) Through() uint64 { return c.done.Load().Index }
 
 // settledThrough is the position up to which everything is settled, and the
-// parked keys below it as long as nothing has moved.
+// parked keys below it as long as nothing has moved. Behind a start that is a
+// time, arrivals need not be in order: what it covers may come again later, and
+// is no way back.
 func (c *Cursor) settledThrough() checkpoint.Entry {
 	e := c.done.Load()
 	for next := e.next.Load(); next != nil && next.skipped; next = e.next.Load() {
 		e = next // settled for everybody, also for who has not come to it yet
 	}
-	if e.Index == 0 || (len(c.start.Keys) == 0 && c.start.At.Covers(e.Position, e.Arrival)) {
+	covered := len(c.start.Keys) == 0 && c.start.At.Covers(e.Position, e.Arrival) && (c.start.At.IsNumber() || !c.past.Load())
+	if e.Index == 0 || covered {
 		return c.start
 	}
 	return checkpoint.Entry{At: e.Position}

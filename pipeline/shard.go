@@ -195,7 +195,8 @@ func (s *shard) drain(ctx context.Context, cancelAttempts context.CancelCauseFun
 }
 
 // read appends the shard's records to the log until the shard's end is
-// settled and saved (nil), or ctx ends.
+// settled and saved (nil), a record can neither be read nor dead-lettered, or
+// ctx ends.
 func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p plan) error {
 	if len(p.starts) == 0 {
 		if lease.Finished() && !s.source.anyOf(p.held) {
@@ -218,12 +219,16 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 		if errors.Is(err, ErrShardGone) {
 			batch, err = s.gone(ctx, lease)
 		}
+		var unkept error
 		if err == nil {
-			err = s.append(ctx, log, batch.Records)
+			unkept = s.append(ctx, log, batch.Records)
 		}
 		w.budget.release(ReadBytes - (log.bytes - before))
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if unkept != nil { // the next read would begin behind what was not appended
+			return unkept
 		}
 		s.source.read(lease.Shard, err)
 		if err != nil || !batch.End {
@@ -257,13 +262,15 @@ func (s *shard) gone(ctx context.Context, lease checkpoint.Lease) (Batch, error)
 // wakeEvery is how many records are appended before the subscribers are woken.
 const wakeEvery = 64
 
-// append describes records, appends them, and wakes the subscribers.
+// append describes records, appends them, and wakes the subscribers. After an
+// error the record that it is about, and those behind it, are not appended.
 func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
 	for i := range records {
 		r := &records[i]
 		skipped := false
 		var err error
 		if r.Description, err = s.source.config.Describe(r.PartitionKey, r.Data); err != nil {
+			s.wake() // what is before it does not wait for its dead letter
 			if err := s.source.unreadable(ctx, s, *r, err); err != nil {
 				return err
 			}
@@ -273,12 +280,17 @@ func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
 		}
 		log.append(*r, skipped)
 		if (i+1)%wakeEvery == 0 || i+1 == len(records) {
-			for j, d := range s.served {
-				d.Wake(s.cursors[j])
-			}
+			s.wake()
 		}
 	}
 	return nil
+}
+
+// wake wakes the subscribers.
+func (s *shard) wake() {
+	for i, d := range s.served {
+		d.Wake(s.cursors[i])
+	}
 }
 
 // finish waits until everybody has settled the shard to its end, creates the

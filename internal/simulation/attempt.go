@@ -56,8 +56,8 @@ func (c *checker) tenure(a *attempt) {
 		c.broken("P3", "%s delivers %s, but the lease is held by %q", p.id, a.record.name(), holder(l))
 		return
 	}
-	if until := p.renewed[key] + c.failover; p.clock() >= until {
-		c.broken("P3", "%s delivers %s %s after its tenure has ended", p.id, a.record.name(), p.clock()-until)
+	if until := p.renewed[key] + c.failover; p.view() >= until {
+		c.broken("P3", "%s delivers %s %s after its tenure has ended", p.id, a.record.name(), p.view()-until)
 	}
 	if !slices.Contains(l.Roster, a.truth.name) {
 		c.broken("P2", "%s gets %s before the roster lists it", a.truth.name, a.record.name())

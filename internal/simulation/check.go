@@ -62,13 +62,14 @@ func (c *checker) wrote(x write) {
 	}
 	c.world.logf("%s %s %s: counter %d owner %q handing over %q checkpoint %s roster %v behind %v", x.process.id, x.op, h.name(),
 		x.after.Counter, x.after.Owner, x.after.HandingOver, c.short(x.after.Checkpoint), x.after.Roster, c.entries(x.after.Behind))
+	h.leased = true
 	c.owner(x, h)
 	if !x.still {
 		c.deleted(h)
 		return
 	}
 	if x.op == "create" {
-		c.pinned(x, h)
+		c.pinned(h)
 	}
 	if x.found && ordered(x.before.Checkpoint) && x.after.Checkpoint.Compare(x.before.Checkpoint) < 0 {
 		c.broken("P2", "the checkpoint of %s moves back from %s to %s", h.name(), c.short(x.before.Checkpoint), c.short(x.after.Checkpoint))
@@ -77,22 +78,11 @@ func (c *checker) wrote(x write) {
 	c.believed(x.after, h)
 }
 
-// pinned notes since when a shard's records count, with a source that begins
-// at latest: since a process created its first lease. A process that dies in
-// between leaves the other shards to a later one.
-func (c *checker) pinned(x write, h *shard) {
-	if _, timed := x.after.Checkpoint.Time(); !timed || !h.stream.initial.latest || !h.seen.IsZero() {
-		return
-	}
-	pins := h.stream.pins
-	if _, ok := pins[x.process]; !ok {
-		pins[x.process] = time.Now()
-	}
-	h.seen = pins[x.process]
-	for _, q := range h.above() { // closed before: older than the tip
-		if q.seen.IsZero() {
-			q.seen = time.Now()
-		}
+// pinned notes since when a stream's records count that begins at latest: since
+// the first lease of it was created.
+func (c *checker) pinned(h *shard) {
+	if s := h.stream; s.initial.latest && s.seen.IsZero() {
+		s.seen = time.Now()
 	}
 }
 

@@ -100,6 +100,19 @@ func (h *history) suspend(slot int) {
 	})
 }
 
+// partition cuts a process off from the lease table, often for longer than the
+// fail-over time, while it still reads and delivers.
+func (h *history) partition(slot int) {
+	p := h.running(slot)
+	if p == nil {
+		return
+	}
+	d := h.dice.span("fleet", time.Second, 30*time.Second)
+	h.happened("cut off from the table")
+	h.logf("%s is cut off from the table for %s", p.id, d)
+	p.cutOff(d)
+}
+
 // retire stops a process gracefully and starts another one in its slot.
 func (h *history) retire(slot int) {
 	p := h.running(slot)
@@ -208,6 +221,7 @@ func (h *history) end() {
 	h.calm.Store(true)
 	for _, p := range h.processes {
 		p.arm(crashPoint{})
+		p.cutOff(0)
 		p.thaw()
 	}
 	h.mu.Lock()

@@ -68,6 +68,7 @@ func Run(seed uint64) Report {
 	h.plan()
 	h.play()
 	h.end()
+	h.over.Store(true)
 	for _, p := range h.processes {
 		<-p.done
 	}
@@ -103,6 +104,9 @@ func (h *history) plan() {
 	for i := range workers {
 		h.wants[i] = h.deployed
 		h.at(d.span("plan", 0, 15*time.Second), func() { h.start(i) })
+	}
+	if d.chance("plan", 0.3) { // trouble from the first call on
+		h.storm(pick(d, "plan", "store", "stream"), d.span("plan", 5*time.Second, 40*time.Second))
 	}
 	length := d.span("plan", 60*time.Second, 160*time.Second)
 	for at := 10 * time.Second; at < length; at += d.span("plan", time.Second, 8*time.Second) {
@@ -180,10 +184,11 @@ func (h *history) event() {
 		{4, func() { h.kill(slot) }},
 		{4, func() { h.armed(slot) }},
 		{4, func() { h.suspend(slot) }},
+		{3, func() { h.partition(slot) }},
 		{2, func() { h.retire(slot) }},
-		{4, h.deploy},
-		{4, func() { h.reshard(s, "split", h.split) }},
-		{4, func() { h.reshard(s, "merge", h.merge) }},
+		{6, h.deploy},
+		{5, func() { h.reshard(s, "split", h.split) }},
+		{5, func() { h.reshard(s, "merge", h.merge) }},
 		{2, func() { h.trimming(s) }},
 		{6, h.sour},
 		{1, func() { h.deny(s) }},

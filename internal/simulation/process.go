@@ -15,17 +15,19 @@ type process struct {
 	world *world
 	id    string
 	slot  int
+	boot  time.Duration // what its clock showed when the world began
 
 	mu     sync.Mutex
 	resume chan struct{} // not nil while frozen; closed in the end
-	frozen time.Duration // the clock while frozen
+	frozen time.Duration // the time while frozen
+	cut    time.Time     // until when it does not reach the lease table
 	dead   chan struct{} // closed by crash
 	armed  crashPoint    // where it crashes next
 	cancel context.CancelFunc
 	done   chan struct{} // closed when everything of it has returned
 	err    error         // what its Run returned; set before done
 
-	renewed map[string]time.Duration // by lease key: when its last take or renewal that landed was sent, on its clock; guarded by world.mu
+	renewed map[string]time.Duration // by lease key: when its last take or renewal that landed was sent, in its own view; guarded by world.mu
 }
 
 // crashPoint is a call during which a process dies.
@@ -36,7 +38,7 @@ type crashPoint struct {
 }
 
 func newProcess(w *world, slot int, id string) *process {
-	return &process{world: w, id: id, slot: slot, dead: make(chan struct{}), done: make(chan struct{}),
+	return &process{world: w, id: id, slot: slot, boot: w.dice.span("boot "+id, 0, 1000*time.Hour), dead: make(chan struct{}), done: make(chan struct{}),
 		renewed: make(map[string]time.Duration)}
 }
 
@@ -61,8 +63,12 @@ func (p *process) pass() (frozen bool, err error) {
 	}
 }
 
-// clock runs through suspend: it jumps when a frozen process goes on.
-func (p *process) clock() time.Duration {
+// clock is the process's own: it began at any time, and runs through suspend.
+func (p *process) clock() time.Duration { return p.boot + p.view() }
+
+// view is the world's time as the process sees it: it jumps when a frozen
+// process goes on.
+func (p *process) view() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.resume != nil {
@@ -108,6 +114,20 @@ func (p *process) freeze() bool {
 	p.frozen = p.world.now()
 	p.resume = make(chan struct{})
 	return true
+}
+
+// cutOff keeps the process from the lease table for a while.
+func (p *process) cutOff(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = time.Now().Add(d)
+}
+
+// reaches says whether the process reaches the lease table.
+func (p *process) reaches() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !time.Now().Before(p.cut)
 }
 
 func (p *process) thaw() {

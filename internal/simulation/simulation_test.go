@@ -99,7 +99,7 @@ func fail(t *testing.T, r simulation.Report) {
 // kinds is everything that has to happen in some history, or the simulation
 // has gone blind.
 var kinds = []string{
-	"start", "crash", "crash at a named point", "freeze", "graceful stop",
+	"start", "crash", "crash at a named point", "freeze", "cut off from the table", "graceful stop",
 	"split", "merge", "lease deleted", "step back after a crash or loss",
 	"configuration: added", "configuration: removed", "configuration: renamed", "configuration: rolled back", "roster: added",
 	"receiver is slow", "receiver fails", "receiver hangs", "receiver is down", "receiver answers 401",

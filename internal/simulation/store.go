@@ -20,11 +20,16 @@ type store struct {
 
 var _ checkpoint.Store = (*store)(nil)
 
+// staleness bounds how old a scan may be that is not consistent.
+const staleness = 2 * time.Second
+
 var errUnknown = errors.New("connection reset: outcome unknown")
 
 func newStore(p *process, table *checkpoint.Memory) *store {
 	s := &store{process: p, table: table, stale: table.Client()}
-	s.stale.Stale = func(string) bool { return p.world.fault("scan "+p.id, "store: stale scan", 0.1) }
+	s.stale.Stale = func(key string) bool { // called under world.mu
+		return time.Since(p.world.written[key]) < staleness && p.world.fault("scan "+p.id, "store: stale scan", 0.2)
+	}
 	return s
 }
 
@@ -32,10 +37,16 @@ func newStore(p *process, table *checkpoint.Memory) *store {
 func (s *store) call(ctx context.Context, op, key string, do func(ctx context.Context) error) error {
 	p, w := s.process, s.process.world
 	place := "store " + op + " " + p.id
-	sent := p.clock()
+	sent := p.view()
 	frozen, err := p.pass()
 	if err != nil {
-		return err
+		if w.over.Load() {
+			err = checkpoint.ErrNotFound // lets the dead rest who would try for ever
+		}
+		return fmt.Errorf("%s %s: %w", op, key, err)
+	}
+	if !p.reaches() {
+		return fmt.Errorf("%s %s: %w", op, key, errors.Join(p.sleep(ctx, time.Minute), errUnknown))
 	}
 	p.reach(op, false)
 	if frozen && w.dice.chance(place, 0.5) {
@@ -94,6 +105,7 @@ func (s *store) land(key, op string, sent time.Duration, do func(ctx context.Con
 	err := do(ctx)
 	after, still := w.lease(key)
 	if err == nil && op != "get" {
+		w.written[key] = time.Now()
 		w.check.wrote(write{op: op, process: s.process, sent: sent, key: key, before: before, found: found, after: after, still: still})
 	}
 	return err

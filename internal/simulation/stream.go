@@ -16,15 +16,14 @@ type stream struct {
 	source  string
 	arn     string
 	created time.Time
-	shards  []*shard               // in the order of their creation; trimmed ones too
-	byID    map[string]*shard      // every shard that there ever was
-	indexes map[string]int         // records so far of each key
-	keys    map[string][]*record   // every record by key, in the order of the stream
-	seen    time.Time              // first call of a worker; zero: none yet
-	denied  time.Time              // until when every call is refused
-	initial start                  // where the source begins that has no leases
-	pins    map[*process]time.Time // of latest: when a process created its first lease
-	truths  map[string]*truth      // of every subscriber that was ever on a roster, or attempted
+	shards  []*shard             // in the order of their creation; trimmed ones too
+	byID    map[string]*shard    // every shard that there ever was
+	indexes map[string]int       // records so far of each key
+	keys    map[string][]*record // every record by key, in the order of the stream
+	denied  time.Time            // until when every call is refused
+	initial start                // where the source begins that has no leases
+	seen    time.Time            // its first lease was created; zero: not yet
+	truths  map[string]*truth    // of every subscriber that was ever on a roster, or attempted
 }
 
 // shard is a shard; hashes are the upper 32 bits of the real ones.
@@ -39,10 +38,10 @@ type shard struct {
 	end      uint64    // sequence number at its end
 	parents  []*shard
 	children []*shard
-	seen     time.Time // when its lease was pinned to latest; zero: not yet
 	records  []*record
 	trimmed  int  // records from the front that the stream no longer holds
 	gone     bool // the stream no longer lists it
+	leased   bool // it has, or had, a lease
 }
 
 // record is a record that the stream has acknowledged.
@@ -95,7 +94,7 @@ const wholeRange = 1 << 32
 
 func (w *world) addStream(source string, shards int) *stream {
 	s := &stream{source: source, arn: "arn:aws:kinesis:eu-west-1:111111111111:stream/" + source, created: time.Now().Add(-time.Hour).Truncate(time.Second),
-		byID: make(map[string]*shard), indexes: make(map[string]int), keys: make(map[string][]*record), truths: make(map[string]*truth), pins: make(map[*process]time.Time)}
+		byID: make(map[string]*shard), indexes: make(map[string]int), keys: make(map[string][]*record), truths: make(map[string]*truth)}
 	for i := range uint64(shards) {
 		w.addShard(s, i*wholeRange/uint64(shards), (i+1)*wholeRange/uint64(shards)-1)
 	}
@@ -191,7 +190,9 @@ func (w *world) trim(s *stream) (records, shards bool) {
 		if n := w.check.saved(h); n > h.trimmed {
 			h.trimmed, records = n, true
 		}
-		finished := !h.closed.IsZero() && h.trimmed == len(h.records) && time.Since(h.closed) > 20*time.Second
+		// A generation that is trimmed before anybody has seen it breaks the
+		// lineage; a retention that short is not what is tried here.
+		finished := h.leased && !h.closed.IsZero() && h.trimmed == len(h.records) && time.Since(h.closed) > 20*time.Second
 		if finished && !h.gone && !slices.ContainsFunc(h.parents, func(p *shard) bool { return !p.gone }) {
 			h.gone, shards = true, true
 			w.logf("%s: %s is trimmed", s.source, h.id)

@@ -50,7 +50,7 @@ func (t *truth) excuse(records []*record) {
 
 // before says that a record lies before the subscriber's start.
 func (t *truth) before(r *record) bool {
-	return t.excused[r] || r.arrival.Before(r.shard.from()) || t.timed && r.arrival.Before(t.start.time)
+	return t.excused[r] || r.arrival.Before(t.stream.from()) || t.timed && r.arrival.Before(t.start.time)
 }
 
 // needless says that a record need not be attempted.
@@ -79,10 +79,10 @@ func (t *truth) reached(key string) int {
 	return n
 }
 
-// from is the arrival before which a shard's records concern nobody.
-func (h *shard) from() time.Time {
-	if h.stream.initial.latest {
-		return h.seen
+// from is the arrival before which a stream's records concern nobody.
+func (s *stream) from() time.Time {
+	if s.initial.latest {
+		return s.seen
 	}
-	return h.stream.initial.time
+	return s.initial.time
 }

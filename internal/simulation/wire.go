@@ -32,6 +32,9 @@ func (h *history) work(ctx context.Context, p *process, c configuration) error {
 		DrainTimeout: drainTimeout, Metrics: pipeline.NewMetrics(reg), LeaseMetrics: checkpoint.NewMetrics(reg),
 		Logger: logger, Clock: p.clock,
 	}
+	if !h.calm.Load() {
+		config.MaxLeases = pick(h.dice, "leases "+p.id, 0, 0, 0, 2)
+	}
 	for _, name := range slices.Sorted(maps.Keys(c)) {
 		i := slices.IndexFunc(h.streams, func(s *stream) bool { return s.source == name })
 		s := h.streams[i]

@@ -16,6 +16,7 @@ type world struct {
 	began      time.Time
 	format     checkpoint.KeyFormat
 	calm       atomic.Bool    // no faults any more
+	over       atomic.Bool    // only what has crashed is left
 	quiet      atomic.Bool    // from here on nothing is delivered twice
 	background sync.WaitGroup // writes that land late
 
@@ -30,7 +31,8 @@ type world struct {
 	processes []*process // every one that there ever was
 	records   []*record
 	byNumber  map[uint64]*record
-	table     *checkpoint.Memory // written under mu, so that the checker sees every write by itself
+	table     *checkpoint.Memory   // written under mu, so that the checker sees every write by itself
+	written   map[string]time.Time // last write of each lease
 	check     *checker
 }
 
@@ -39,7 +41,7 @@ const logLines = 30_000
 
 func newWorld(seed uint64) *world {
 	w := &world{dice: newDice(seed), began: time.Now(), counts: make(map[string]int), storms: make(map[string]time.Time),
-		byNumber: make(map[uint64]*record), table: &checkpoint.Memory{}}
+		byNumber: make(map[uint64]*record), table: &checkpoint.Memory{}, written: make(map[string]time.Time)}
 	w.check = &checker{world: w, ever: make(map[*shard]map[string]bool), settled: make(map[string]int)}
 	return w
 }

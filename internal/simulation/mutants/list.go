@@ -1,0 +1,122 @@
+package main
+
+// mutant is a deliberate defect.
+type mutant struct {
+	name    string
+	changes []change
+}
+
+// change replaces a text that stands exactly once in the files of a package.
+type change struct{ folder, find, put string }
+
+// mutants are the defects, in the order of the way of a record.
+var mutants = []mutant{
+	{"the reader begins AFTER the position and drops one as its own", []change{
+		{"consumers", `types.ShardIteratorTypeAtSequenceNumber, aws.String(r.from.Sequence)`,
+			`types.ShardIteratorTypeAfterSequenceNumber, aws.String(r.from.Sequence)`},
+		{"consumers", `	if len(raw) > 0 && r.proving {
+		r.prove(raw[0])
+	}`, `	if len(raw) > 0 && r.proving {
+		r.proving = false
+		raw = raw[1:]
+	}`},
+	}},
+	{"the highest settled position is saved, not the contiguous one", []change{
+		{"pipeline", `	e := c.done.Load()
+	if e.Index == 0`, `	e := c.done.Load()
+	for n := e.next.Load(); n != nil; n = n.next.Load() {
+		if c.settled(n.Index) {
+			e = n
+		}
+	}
+	if e.Index == 0`},
+	}},
+	{"saves are unconditional", []change{
+		{"checkpoint", `return l.Counter == held.Counter && l.Tenure == held.Tenure && l.HandingOver == held.HandingOver`, `return true`},
+	}},
+	{"takes are unconditional", []change{
+		{"checkpoint", `return l.Counter == seen.Counter && l.Owner == seen.Owner && l.Tenure == seen.Tenure`, `return true`},
+	}},
+	{"a lease is taken before the fail-over time", []change{
+		{"checkpoint", `now-n.at > s.failover`, `now-n.at > s.failover/3`},
+	}},
+	{"a tenure does not end when its time is over", []change{
+		{"checkpoint", `if t.h.cfg.Clock() < time.Duration(t.until.Load()) {`, `if t.h.cfg.Clock() < 1<<62 {`},
+	}},
+	{"attempts in flight outlive their tenure", []change{
+		{"pipeline/deliver", `ctx, cancel := context.WithCancel(ctx)`, `ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))`},
+	}},
+	{"a child starts before its second parent is finished", []change{
+		{"pipeline", `	for _, id := range l.Parents {`, `	for _, id := range l.Parents[:min(1, len(l.Parents))] {`},
+		{"pipeline", `	for _, id := range lease.Parents {`, `	for _, id := range lease.Parents[:min(1, len(lease.Parents))] {`},
+	}},
+	{"a child's lease is made although its other parent has none", []change{
+		{"pipeline", `	case listed(parent):`, `	case false && listed(parent):`},
+		{"pipeline", `	case !listed(child):`, `	case false && !listed(child):`},
+	}},
+	{"a shard ends before its records are settled", []change{
+		{"pipeline", `	if err := s.worker.budget.settled(ctx, log); err != nil {
+		return err
+	}
+`, ``},
+	}},
+	{"gates are ignored", []change{
+		{"pipeline", `		if _, behind := p.Behind[name]; behind {
+			return false
+		}
+`, ``},
+	}},
+	{"gates ignore the parents' rosters", []change{
+		{"pipeline", `if len(p.Roster) > 0 && !slices.Contains(p.Roster, name) {`, `if false {`},
+	}},
+	{"what a gate holds is not saved", []change{
+		{"pipeline", `	maps.Copy(saved.Behind, p.held)
+`, ``},
+	}},
+	{"the roster is the configuration", []change{
+		{"pipeline", `p.roster = union(known, slices.Collect(maps.Keys(subscribers)))`, `p.roster = union(nil, slices.Collect(maps.Keys(subscribers)))`},
+	}},
+	{"who was removed does not keep its place", []change{
+		{"pipeline", `	for name, e := range p.absent {`, `	for name, e := range map[string]checkpoint.Entry{} {`},
+	}},
+	{"a new subscriber gets records before the save that lists it", []change{
+		{"pipeline", `	if p.save {
+`, `	if false {
+`},
+	}},
+	{"a lease is removed before its children list who joined it", []change{
+		{"checkpoint", `if !ordered(c.Checkpoint) || !covers(c.Roster, l.Roster) {`, `if !ordered(c.Checkpoint) {`},
+	}},
+	{"a lease that was removed is made again", []change{
+		{"checkpoint", `if _, ok := leased[s.ID]; ok || through[s.ID] {`, `if _, ok := leased[s.ID]; ok || through[s.ID] && false {`},
+	}},
+	{"latest is pinned anew by every listing", []change{
+		{"pipeline", `	if s.pinned.IsZero() {`, `	if true {`},
+	}},
+	{"a lane has two attempts in flight", []change{
+		{"pipeline/deliver", `		if a.lanes[e.Key] == nil {`, `		if true {`},
+		{"pipeline/deliver", `	next := a.cursor.Following(l.entry)
+`, `	var next *pipeline.Entry
+`},
+	}},
+	{"a record that fails lets its key go on", []change{
+		{"pipeline/deliver", `		d.waiting.add(l, now.Add(d.retry.pause(l.failures, answer.RetryAfter, d.rng)))
+`, `		d.settle(l)
+`},
+	}},
+	{"a record settles although its dead letter was not written", []change{
+		{"pipeline/deliver", `	d.log.written(d, l.letter, err)
+`, `	d.log.written(d, l.letter, err)
+	err = nil
+`},
+	}},
+	{"a record that cannot be read is passed over", []change{
+		{"pipeline", `			if err := s.source.unreadable(ctx, s, *r, err); err != nil {
+				return err
+			}
+`, ``},
+	}},
+	{"a drain gives up at once", []change{
+		{"pipeline", `context.WithTimeout(ctx, s.worker.drainTimeout)`, `context.WithTimeout(ctx, time.Nanosecond)`},
+	}},
+}

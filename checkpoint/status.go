@@ -26,11 +26,11 @@ func (h *Holder) note(err error) {
 	h.scanErr = err
 }
 
-// SavedAge is the time since the last write to the lease was sent that is in
-// the table: its positions were as Positions said then.
+// SavedAge is the time since the last write to the lease was sent after which
+// the table had what Positions said. A renewal that leaves refused positions
+// out does not count.
 func (t *Tenure) SavedAge() time.Duration {
-	sent := time.Duration(t.until.Load()) - t.h.cfg.Failover + t.h.margin
-	return t.h.cfg.Clock() - sent
+	return t.h.cfg.Clock() - time.Duration(t.saved.Load())
 }
 
 // Alive says whether the loop that scans and takes still comes round: every

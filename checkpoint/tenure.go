@@ -20,6 +20,7 @@ type Tenure struct {
 	done    <-chan struct{}   // closed when it has ended
 	reason  atomic.Pointer[string]
 	until   atomic.Int64 // clock reading at which it ends unless renewed
+	saved   atomic.Int64 // clock reading at which the last write was sent that left no positions unsaved
 	expiry  *time.Timer  // lets go at until, also while a renewal hangs
 	given   atomic.Bool  // somebody asked for it
 	drained sync.Once
@@ -48,6 +49,7 @@ func newTenure(h *Holder, l Lease, sent time.Duration) *Tenure {
 		drains: make(chan struct{}), requests: make(chan request), pokes: make(chan struct{}, 1),
 	}
 	t.until.Store(int64(sent + h.cfg.Failover - h.margin))
+	t.saved.Store(int64(sent))
 	return t
 }
 

@@ -140,9 +140,15 @@ func TestTooLargeIsABareRenewal(t *testing.T) {
 		}
 		time.Sleep(5 * failover)
 		expectOwned(t, f, map[string]int{"a": 1})
+		if age := tenure.SavedAge(); age < 5*failover {
+			t.Errorf("saved %s ago, want at least %s: only renewals passed", age, 5*failover)
+		}
 		a.set(func(w *worker) { w.fault = nil })
 		if err := tenure.Save(t.Context()); err != nil {
 			t.Error(err)
+		}
+		if age := tenure.SavedAge(); age > failover/10 {
+			t.Errorf("saved %s ago, want just now", age)
 		}
 	})
 }

@@ -37,6 +37,9 @@ func (t *Tenure) write(ctx context.Context, saves []request) error {
 	if err != nil {
 		return err
 	}
+	if refused == nil {
+		t.saved.Store(t.until.Load() - int64(t.h.cfg.Failover-t.h.margin)) // when it was sent
+	}
 	return t.reported(refused)
 }
 

@@ -109,7 +109,7 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 	log := newLog()
 	s.begin(p, log, ShardInfo{Source: s.source.name, Stream: s.source.stream, Shard: lease.Shard})
 	if p.save {
-		if err := s.tenure.Save(ctx); err != nil {
+		if err := s.save(ctx); err != nil {
 			return false, fmt.Errorf("save the roster of %s: %w", lease.Key, err)
 		}
 	}
@@ -308,28 +308,56 @@ func (s *shard) finish(ctx context.Context, log *Log, lease checkpoint.Lease, ch
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
-	if err := s.tenure.Save(ctx); err != nil {
+	if err := s.save(ctx); err != nil {
 		return fmt.Errorf("save the end of %s: %w", lease.Key, err)
 	}
 	s.logger.Info("shard finished", zap.Int("children", len(children)))
 	return nil
 }
 
-// createChildren tries until the leases of all children exist.
+// save saves the positions. While the table refuses them but the lease is
+// renewed, it tries again, until the lease is to be given up.
+func (s *shard) save(ctx context.Context) error {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		err := s.tenure.Save(ctx)
+		if !errors.Is(err, checkpoint.ErrNotSaved) && !errors.Is(err, checkpoint.ErrTooLarge) {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-s.tenure.Draining():
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// createChildren tries until the leases of all children exist. They begin at
+// TRIM_HORIZON. When the shard held nothing newer than the time at which the
+// source begins, its children may hold older records too: they begin at that
+// time.
 func (s *shard) createChildren(ctx context.Context, lease checkpoint.Lease, children []checkpoint.Shard) error {
+	begin := checkpoint.TrimHorizon
+	saved := s.saved().Checkpoint
+	if _, timed := saved.Time(); timed {
+		begin = saved
+	}
 	ids := make([]string, 0, len(children))
 	for _, c := range children {
 		ids = append(ids, c.ID)
 	}
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
-		err := s.worker.createLeases(ctx, s.source, children)
+		err := s.worker.createLeases(ctx, s.source, children, begin)
 		if err == nil && len(ids) > 0 {
 			err = s.tenure.Children(ctx, ids)
 		}
 		if err == nil {
 			return nil
 		}
-		s.logger.Warn("create the leases of the children: trying again", zap.Error(err))
+		if wait == time.Second {
+			s.logger.Warn("create the leases of the children: trying again", zap.Error(err))
+		}
 		if !sleep(ctx, wait) {
 			return context.Cause(ctx)
 		}

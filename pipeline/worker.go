@@ -200,7 +200,7 @@ func (w *Worker) leasesOf(ctx context.Context, s *source) ([]checkpoint.Lease, e
 // createLeases creates the leases of a finished shard's children. The other
 // parent of a merged child must have a lease, or be trimmed from the stream,
 // unless the child has its lease already: then there is nothing to wait for.
-func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpoint.Shard) error {
+func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpoint.Shard, begin checkpoint.Position) error {
 	for _, c := range children {
 		if _, err := w.store.Get(ctx, s.leaseKey(c.ID)); err == nil {
 			continue
@@ -213,7 +213,7 @@ func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpo
 			}
 		}
 		l := checkpoint.Lease{Key: s.leaseKey(c.ID), Stream: s.streamIDIn(w.format), Shard: c.ID,
-			Parents: c.Parents, HashFrom: c.HashFrom, HashTo: c.HashTo}
+			Saved: checkpoint.Saved{Checkpoint: begin}, Parents: c.Parents, HashFrom: c.HashFrom, HashTo: c.HashTo}
 		if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
 			return fmt.Errorf("create lease %s: %w", l.Key, err)
 		}

@@ -58,6 +58,7 @@ type source struct {
 	stream  Stream             // written once, before known
 	trouble map[string]trouble // by shard, "" for the discovery: what failed the last time
 	state   SourceState
+	cause   error // the meaning of state.Reason
 }
 
 func newSource(c SourceConfig, format checkpoint.KeyFormat, logger *zap.Logger, m *Metrics) *source {
@@ -150,30 +151,45 @@ func (s *source) note(of string, err error) {
 	case s.state.Up || of != "":
 		return // nothing new; and it is not up before the first discovery
 	}
-	down := ""
+	var down error
 	for _, of := range slices.Sorted(maps.Keys(s.trouble)) {
 		if t := s.trouble[of]; t.lasting() {
-			down = t.err.Error()
+			down = t.err
 			break
 		}
 	}
 	switch {
-	case down == "" && !s.state.Up && !s.known:
-		return
-	case down == "" && !s.state.Up:
+	case down == nil && !s.state.Up && !s.known:
+	case down == nil && !s.state.Up:
+		s.cause = nil
 		s.state = SourceState{Name: s.name, Up: true, Since: time.Now()}
 		s.metrics.up.WithLabelValues(s.name).Set(1)
 		s.logger.Info("source is up")
-	case down != "" && s.state.Reason != down:
-		if s.state.Up {
-			s.metrics.up.WithLabelValues(s.name).Set(0)
-		}
+	case down != nil:
 		if s.state.Up || s.state.Reason == notReachedYet {
 			s.state.Since = time.Now()
 		}
-		s.state.Up, s.state.Reason = false, down
-		s.logger.Error("source is down: trying again with back-off; other sources go on", zap.String("error", down))
+		// The text may differ from try to try (ports, request ids): what it
+		// means decides whether it is said again.
+		if cause := meaning(down); s.state.Up || s.cause != cause {
+			s.cause = cause
+			s.metrics.up.WithLabelValues(s.name).Set(0)
+			s.logger.Error("source is down: trying again with back-off; other sources go on", zap.Error(down))
+		}
+		s.state.Up, s.state.Reason = false, down.Error()
 	}
+}
+
+var errOther = errors.New("another error")
+
+// meaning is the sentinel that an error wraps.
+func meaning(err error) error {
+	for _, sentinel := range []error{ErrDenied, ErrStreamGone, ErrShardGone} {
+		if errors.Is(err, sentinel) {
+			return sentinel
+		}
+	}
+	return errOther
 }
 
 // anyOf says whether one of the names is a subscriber of the worker's.
@@ -198,19 +214,23 @@ func (s *source) unreadable(ctx context.Context, sh *shard, r Record, reason err
 		return fmt.Errorf("record %s: %w", r.Position, reason)
 	}
 	info := ShardInfo{Source: s.name, Stream: s.stream, Shard: sh.tenure.Lease().Shard}
-	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 30*time.Second) {
+	for wait := firstLetterWait; ; wait = min(2*wait, 30*time.Second) {
 		err := s.config.Unreadable(ctx, info, r, reason)
 		if err == nil {
 			s.metrics.unreadable.WithLabelValues(s.name).Inc()
 			return nil
 		}
-		sh.logger.Error("the shard waits: a record that cannot be read could not be dead-lettered",
-			zap.Stringer("position", r.Position), zap.Error(err))
+		if wait == firstLetterWait {
+			sh.logger.Error("the shard waits: a record that cannot be read could not be dead-lettered",
+				zap.Stringer("position", r.Position), zap.Error(err))
+		}
 		if !sleep(ctx, wait) {
 			return context.Cause(ctx)
 		}
 	}
 }
+
+const firstLetterWait = 500 * time.Millisecond
 
 // discovery: how often a source's shards are listed, and how long to wait
 // after an error.

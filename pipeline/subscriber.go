@@ -21,7 +21,7 @@ type Subscriber interface {
 	// that nothing is settled out of order. It gives up when ctx ends.
 	Drain(ctx context.Context, c *Cursor) error
 	// Detach begins no attempt any more and returns when nothing of c is in
-	// flight: at once when the ctx of Attach has ended, else after the
-	// attempts in flight.
+	// flight. When the ctx of Attach has ended the attempts are cancelled, so
+	// that it is soon.
 	Detach(c *Cursor)
 }

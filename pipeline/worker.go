@@ -97,7 +97,9 @@ func (w *Worker) prepare(ctx context.Context) error {
 			return nil
 		}
 		w.noteTable(err)
-		w.logger.Error("lease table not reachable: trying again", zap.Error(err))
+		if wait == time.Second {
+			w.logger.Error("lease table not reachable: trying again", zap.Error(err))
+		}
 		if !sleep(ctx, wait) {
 			return nil
 		}

@@ -52,13 +52,15 @@ func runDaemon(ctx context.Context, cfg *config.Config, env environment) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	// After the first signal the default action is back: a second one kills.
-	context.AfterFunc(ctx, func() {
+	quiet := context.AfterFunc(ctx, func() {
 		stop()
 		notify(logger, daemon.SdNotifyStopping)
 		logger.Info("stopping: no more reading; draining, saving and releasing leases",
 			zap.Duration("drain_timeout", cfg.Pipeline.DrainTimeout))
 	})
-	if err := a.Run(ctx); err != nil {
+	err = a.Run(ctx)
+	quiet() // it ended by itself: the function above must not speak of a stop
+	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
 	logger.Info("stopped")

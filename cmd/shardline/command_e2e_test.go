@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -140,7 +141,13 @@ func TestOperations(t *testing.T) {
 	well, down := s.receiver("well"), s.receiver("down")
 	down.behaves(func(*request) reply { return reply{status: http.StatusServiceUnavailable} })
 	s.some(60, 10)
-	p := s.start(s.config(settings{failover: 10 * time.Second, drain: time.Second}))
+	const password, token = "pass-phrase-41", "token-42"
+	if err := os.WriteFile(filepath.Join(s.dir, "token"), []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := s.start(s.config(settings{failover: 10 * time.Second, drain: time.Second, destinations: []destinationSettings{
+		{receiver: well, more: "auth: {type: basic, username: partner, password: {env: TEST_PASSWORD}}"},
+		{receiver: down, more: "auth: {type: bearer, token: {file: token}}"}}}), "TEST_PASSWORD="+password)
 	s.awaitThrough(well)
 	down.awaitCount(t, 20)
 	s.awaitLeases("the roster is saved", listed("well", "down"))
@@ -208,6 +215,21 @@ func TestOperations(t *testing.T) {
 	}
 	health := startProcess(t, "health", nil, "health", "--url", strings.TrimSuffix(p.metricsURL(), "/metrics")+"/readyz")
 	health.awaitExit(0)
+
+	for _, q := range well.all() {
+		if user, pass, _ := (&http.Request{Header: q.header}).BasicAuth(); user != "partner" || pass != password {
+			t.Errorf("basic auth of %q", user)
+		}
+	}
+	if got := down.all()[0].header.Get("Authorization"); got != "Bearer "+token {
+		t.Errorf("bearer auth is %q", got)
+	}
+	_, ready := p.get("/readyz")
+	for _, secret := range []string{password, token, base64.StdEncoding.EncodeToString([]byte("partner:" + password)), s.own.SecretAccessKey} {
+		if p.logged(secret) != "" || bytes.Contains(page, []byte(secret)) || bytes.Contains(ready, []byte(secret)) {
+			t.Error("a secret is in the log, the metrics or the readiness")
+		}
+	}
 
 	// The log is one JSON object a line, with nothing of messages in it.
 	p.stop()

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/internal/localaws"
+)
+
+// TestSuspendedWorker stops the process of a busy worker (SIGSTOP) until
+// another one has its shards, and lets it go on: it starts nothing on the
+// strength of leases that it no longer has.
+func TestSuspendedWorker(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 4)
+	quick, slow := s.receiver("quick"), s.receiver("slow").slow(10*time.Millisecond)
+	config := s.config(settings{failover: 2 * time.Second})
+	s.some(600, 40)
+	stopFeeding := s.keepFeeding(4, 40, 20*time.Millisecond)
+	first := s.start(config)
+	slow.awaitCount(t, 50)
+	s.awaitLeases("a lone worker owns every shard", ownedBy(4, first))
+	second := s.start(config)
+	for round := range 3 {
+		s.awaitLeases("they share", ownedBy(2, first, second))
+		victim, other := first, second
+		if round%2 == 1 {
+			victim, other = second, first
+		}
+		before := slow.count()
+		slow.awaitCount(t, before+20)
+		victim.signal(syscall.SIGSTOP)
+		s.awaitLeases("the other one has everything", ownedBy(4, other))
+		before = quick.count()
+		quick.awaitCount(t, before+50)
+		victim.signal(syscall.SIGCONT)
+		await(t, "it notices", func() error {
+			if victim.logged(`"lease lost"`) == "" {
+				return fmt.Errorf("%s has lost no lease", victim.name)
+			}
+			return nil
+		})
+	}
+	s.awaitLeases("they share again", ownedBy(2, first, second))
+	stopFeeding()
+	s.awaitThrough(quick, slow)
+	first.stop()
+	second.stop()
+	for _, r := range s.receivers {
+		s.check(r)
+	}
+}
+
+// TestSharedWorkerID starts two processes under one worker_id, and kills the one
+// that has the leases: the other does not deliver with them before it has taken
+// them, and the order is kept.
+func TestSharedWorkerID(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 2)
+	r := s.receiver("channel").slow(2 * time.Millisecond)
+	config := s.config(settings{})
+	s.some(300, 20)
+	first := s.start(config)
+	r.awaitCount(t, 20)
+	second := s.start(config, "TEST_WORKER="+first.name)
+	stopFeeding := s.keepFeeding(2, 20, 20*time.Millisecond)
+	second.awaitLog("source is up")
+	n := r.count()
+	r.awaitCount(t, n+200)
+	if line := second.logged("lease taken"); line != "" {
+		t.Errorf("it took what the other one renews: %s", line)
+	}
+	first.kill()
+	second.awaitLog("lease taken")
+	stopFeeding()
+	s.awaitThrough(r)
+	second.stop()
+	s.check(r)
+}
+
+// TestLatest begins at the tip when the application is new, and a crash before
+// the first positions are saved skips nothing that came since.
+func TestLatest(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{afterTake + ":1", beforeRosterSave + ":1", beforeAttempt + ":1", beforeSave + ":1"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, localaws.Config{}, 1)
+			r := s.receiver("channel")
+			config := s.config(settings{initial: "latest"})
+			crashes := s.start(config, envCrash+"="+at)
+			leases := s.awaitLeases("a lease", func([]checkpoint.Lease) error { return nil })
+			if _, pinned := leases[0].Checkpoint.Time(); !pinned && !leases[0].Checkpoint.IsNumber() {
+				t.Errorf("latest is not pinned to a time: %s", leases[0].Checkpoint)
+			}
+			s.some(50, 10)
+			crashes.awaitSignal(syscall.SIGKILL)
+			s.some(50, 10)
+			fresh := s.start(config)
+			s.awaitThrough(r)
+			fresh.stop()
+			s.check(r)
+		})
+	}
+}
+
+// TestTrimmed says that there may be a gap when the stream has trimmed what was
+// not read, and goes on with what is left.
+func TestTrimmed(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 1)
+	r := s.receiver("channel")
+	config := s.config(settings{failover: 10 * time.Second})
+	s.some(30, 5)
+	p := s.start(config)
+	s.awaitThrough(r)
+	p.stop()
+	for range 10 { // lost to the stream's retention
+		if _, _, err := s.aws.Put(s.streams[0].arn, "k", []byte("trimmed")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.aws.TrimShard(s.streams[0].arn, shardID(0), "LATEST"); err != nil {
+		t.Fatal(err)
+	}
+	s.some(30, 5)
+	p = s.start(config)
+	s.awaitThrough(r)
+	p.awaitLog(`"level":"error"`, "possible gap", `"source":"hotels-0"`, `"shard":"`+shardID(0)+`"`)
+	if v := p.sample(`shardline_consumers_gaps_total{source="hotels-0"}`); v != "1" {
+		t.Errorf("the metric of gaps is %q, want 1", v)
+	}
+	p.stop()
+	if result := s.check(r); result.Duplicates != 0 {
+		t.Errorf("%d duplicates", result.Duplicates)
+	}
+}
+
+// TestStreamMadeAgain deletes a stream and makes another one under its name: a
+// new worker reads it from its beginning, under leases of its own.
+func TestStreamMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 1)
+	r := s.receiver("channel")
+	config := s.config(settings{failover: 10 * time.Second})
+	s.some(30, 5)
+	p := s.start(config)
+	s.awaitThrough(r)
+	st := s.streams[0]
+	if err := s.aws.DeleteStream(st.arn); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitSource(st.name, "down", "no such stream")
+	p.stop()
+	if _, err := s.aws.CreateStream(st.account, testRegion, st.name, 2); err != nil {
+		t.Fatal(err)
+	}
+	s.some(30, 5)
+	p = s.start(config)
+	s.awaitThrough(r)
+	p.stop()
+	if result := s.check(r); result.Duplicates != 0 {
+		t.Errorf("%d duplicates", result.Duplicates)
+	}
+}
+
+// TestWindow fills the memory with the records of one source, whose only
+// destination hangs: its lease is kept, the bound too, and the other source
+// goes on.
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{Unlimited: true}, 1, 1)
+	hangs, well := s.receiver("hangs"), s.receiver("well")
+	hangs.behaves(func(*request) reply {
+		return reply{instead: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }}
+	})
+	big := make([]byte, 1<<20)
+	for i := range 40 {
+		if _, _, err := s.aws.Put(s.streams[0].arn, fmt.Sprint(i), big); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const window = 4 << 20
+	p := s.start(s.config(settings{failover: 3 * time.Second, window: "4MiB", drain: time.Second, delivery: "timeout: 10m",
+		sources: []sourceSettings{{stream: s.streams[0], subscribers: "[hangs]"}, {stream: s.streams[1], subscribers: "[well]"}}}))
+	hangs.awaitCount(t, 1)
+	for range 4 { // each a good part of a fail-over time
+		s.some(50, 10, s.streams[1])
+		s.awaitThrough(well)
+		var bytes float64
+		if _, err := fmt.Sscan(p.sample("shardline_pipeline_window_bytes"), &bytes); err != nil {
+			t.Fatal(err)
+		}
+		if most := float64(window + 2*(10<<20)); bytes > most {
+			t.Errorf("the window holds %.0f bytes, the bound is %.0f", bytes, most)
+		}
+		out, _ := s.leases()
+		counters := make(map[string]int64)
+		for _, l := range out {
+			counters[l.Key] = l.Counter
+		}
+		s.awaitLeases("both leases are renewed", func(leases []checkpoint.Lease) error {
+			for _, l := range leases {
+				if l.Counter < counters[l.Key]+2 || l.Owner != p.name {
+					return fmt.Errorf("%s: counter %d, then %d, owner %s", l.Key, counters[l.Key], l.Counter, l.Owner)
+				}
+			}
+			return nil
+		})
+	}
+	if line := p.logged("lease lost"); line != "" {
+		t.Error(line)
+	}
+	if s.aws.Stats().RecordsOut > 200+30 {
+		t.Errorf("%d records were read: more than the window holds", s.aws.Stats().RecordsOut)
+	}
+	p.stop()
+	s.check(well)
+}
+
+// TestStopWithoutATable stops a worker that cannot reach its lease table: one
+// that has never reached it, and a busy one. Both end cleanly, and soon.
+func TestStopWithoutATable(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 1)
+	r := s.receiver("channel").slow(5 * time.Millisecond)
+	config := s.config(settings{failover: 2 * time.Second})
+	s.some(200, 10)
+	away := func() {
+		if _, err := s.aws.AddFault(localaws.Fault{Operation: "dynamodb.*", Kind: localaws.DropBefore}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	away()
+	never := s.start(config)
+	never.awaitLog("lease table", "trying again")
+	if status, state := never.readiness(); status != 503 || state.Ready || state.Reason == "" {
+		t.Errorf("/readyz without a table: %d %+v", status, state)
+	}
+	began := time.Now()
+	never.signal(syscall.SIGINT)
+	never.awaitExit(0)
+	s.aws.ClearFaults()
+
+	busy := s.start(config)
+	r.awaitCount(t, 20)
+	away()
+	busy.stop()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("the stops took %s", took)
+	}
+	s.aws.ClearFaults()
+	last := s.start(config)
+	s.awaitThrough(r)
+	last.stop()
+	s.check(r)
+}

@@ -21,7 +21,8 @@ import (
 // removed: it gets none, for as long as the stream may still list it.
 //
 // remove are leases that are through: SHARD_END, nobody behind, every child
-// begun, and no lease of a parent left. Every child lists whoever this one
+// begun, and no lease of a parent left. Whether somebody still holds one, or
+// died before releasing it, is the caller's to know. Every child lists whoever this one
 // lists: a subscriber that joined here, and not yet there, still has to get the
 // child's records, and once this lease is gone only the child's roster says so.
 func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, remove []Lease) {
@@ -141,7 +142,7 @@ func continued(leases []Lease, listed map[string]Shard) map[string]bool {
 
 // removable says whether nobody needs a lease any more.
 func removable(l Lease, shards []Shard, leases []Lease, leased map[string]Lease) bool {
-	if !l.Finished() || len(l.Behind) > 0 || l.Owner != "" {
+	if !l.Finished() || len(l.Behind) > 0 {
 		return false
 	}
 	for _, id := range l.Parents {

@@ -300,6 +300,9 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 		s.logger.Info("lease created", zap.String("shard", l.Shard), zap.Stringer("position", l.Checkpoint))
 	}
 	for _, l := range remove {
+		if l.Owner != "" && !w.holder.Free(l.Key) {
+			continue
+		}
 		if err := w.store.Delete(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrConflict) && !errors.Is(err, checkpoint.ErrNotFound) {
 			return fmt.Errorf("delete lease %s: %w", l.Key, err)
 		}

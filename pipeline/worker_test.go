@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -355,4 +356,39 @@ func TestReadsDoNotGrow(t *testing.T) {
 	if one, hundred := reads(1), reads(100); one != hundred || one == 0 {
 		t.Errorf("%d reads for one destination, %d for a hundred", one, hundred)
 	}
+}
+
+// TestFinishedLeaseOfTheDead removes the lease of a finished shard whose owner
+// died before releasing it, and not before its time is up.
+func TestFinishedLeaseOfTheDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &checkpoint.Memory{}
+		f := &fleet{t: t, tape: newTape("s-1"), store: store}
+		a := newInbox("a")
+		f.tape.put("s-1", "k 1")
+		f.tape.split("s-1", "s-2", "s-3")
+		f.tape.put("s-2", "k 2")
+		f.tape.put("s-3", "l 1")
+		stop := f.start(pipeline.Initial{}, a)
+		time.Sleep(20 * time.Second)
+		stop()
+		const key = "111111111111:tape:1:s-1"
+		finished, err := store.Get(t.Context(), key)
+		if err != nil || !finished.Finished() {
+			t.Fatalf("lease %+v, error %v; want it finished", finished, err)
+		}
+		if _, err := store.Take(t.Context(), finished, "dead", "tenure"); err != nil {
+			t.Fatal(err)
+		}
+		stop = f.start(pipeline.Initial{}, a)
+		time.Sleep(5 * time.Second)
+		if _, err := store.Get(t.Context(), key); err != nil {
+			t.Errorf("within the fail-over time: %v", err)
+		}
+		time.Sleep(3 * time.Minute)
+		if _, err := store.Get(t.Context(), key); !errors.Is(err, checkpoint.ErrNotFound) {
+			t.Errorf("the lease is still there: error %v", err)
+		}
+		stop()
+	})
 }

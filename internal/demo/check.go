@@ -62,7 +62,12 @@ func Check(l *Ledger, r *Receiver, deadLetters map[Digest]bool) Result {
 		latencies = append(latencies, a.Time.Sub(m.acked))
 	}
 	res.Delivered = len(accepted)
-	for d := range l.messages {
+	stuck := make(map[string]bool) // keys whose last step back was not followed by everything
+	for d, m := range l.messages {
+		if (accepted[d] || deadLetters[d]) && m.index >= settled[m.key] && !stuck[m.key] {
+			stuck[m.key] = true
+			res.OutOfOrder++
+		}
 		switch {
 		case accepted[d]:
 		case deadLetters[d]:

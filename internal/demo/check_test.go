@@ -19,9 +19,10 @@ func TestCheck(t *testing.T) {
 		want             demo.Result
 	}{
 		{"in order", "a1 a2 b1 a3", "", demo.Result{Delivered: 4}},
-		{"a gap is out of order", "a1 a3 a2 b1", "", demo.Result{Delivered: 4, OutOfOrder: 1}},
+		{"a gap, and a step back that does not continue", "a1 a3 a2 b1", "", demo.Result{Delivered: 4, OutOfOrder: 2}},
 		{"a step back that everything follows", "a1 a2 b1 a1 a2 a3", "", demo.Result{Delivered: 4, Duplicates: 2}},
 		{"a step back that does not continue", "a1 a2 b1 a1 a3", "", demo.Result{Delivered: 4, Duplicates: 1, OutOfOrder: 1}},
+		{"a step back at the very end", "a1 a2 b1 a3 a1", "", demo.Result{Delivered: 4, Duplicates: 1, OutOfOrder: 1}},
 		{"lost at the end", "a1 b1 a2", "", demo.Result{Delivered: 3, Lost: 1}},
 		{"never attempted", "a1 a2 a3", "", demo.Result{Delivered: 3, Lost: 1}},
 		{"refused, and in the dead letters", "a1 a2! a3 b1", "a2", demo.Result{Delivered: 3, DeadLettered: 1}},

@@ -31,7 +31,6 @@ type receiver struct {
 // reply is a receiver's answer as the sender sees it.
 type reply struct {
 	status int
-	body   string
 	err    error
 }
 

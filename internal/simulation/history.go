@@ -36,11 +36,11 @@ func (c configuration) clone() configuration {
 // history drives one world. Owned by the goroutine of Run.
 type history struct {
 	*world
-	receivers map[string]*receiver
-	slots     []*process      // the last process of each slot; nil: none yet
-	wants     []configuration // what the next process of each slot gets
-	ids       int             // processes so far
-	names     int             // subscribers so far
+	receivers map[string]*receiver // written under world.mu
+	slots     []*process           // the last process of each slot; nil: none yet
+	wants     []configuration      // what the next process of each slot gets
+	ids       int                  // processes so far
+	names     int                  // subscribers so far
 	deployed  configuration
 	previous  configuration // before the last deployment
 	agenda    []task        // sorted by time
@@ -122,6 +122,8 @@ func (h *history) plan() {
 func (h *history) subscriber() string {
 	h.names++
 	name := fmt.Sprint("channel-", h.names)
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.receivers[name] = &receiver{name: name}
 	h.check.starts[name] = pick(h.dice, "subscribers", start{latest: true}, start{latest: true}, start{},
 		start{time: h.began.Add(h.dice.span("subscribers", 0, time.Minute))})

@@ -121,56 +121,58 @@ func (s *store) Prepare(ctx context.Context) error {
 	return s.call(ctx, "prepare", "", s.table.Prepare)
 }
 
-func (s *store) List(ctx context.Context) (leases []checkpoint.Lease, err error) {
-	err = s.call(ctx, "list", "", func(ctx context.Context) (err error) {
-		leases, err = s.stale.List(ctx)
-		return err
+func (s *store) List(ctx context.Context) ([]checkpoint.Lease, error) {
+	return result(func(into *[]checkpoint.Lease) error {
+		return s.call(ctx, "list", "", func(ctx context.Context) (err error) {
+			*into, err = s.stale.List(ctx)
+			return err
+		})
 	})
-	if err != nil {
-		return nil, err
-	}
-	return leases, nil
 }
 
-func (s *store) Get(ctx context.Context, key string) (l checkpoint.Lease, err error) {
-	err = s.call(ctx, "get", key, func(ctx context.Context) (err error) {
-		l, err = s.table.Get(ctx, key)
-		return err
+func (s *store) Get(ctx context.Context, key string) (checkpoint.Lease, error) {
+	return result(func(into *checkpoint.Lease) error {
+		return s.call(ctx, "get", key, func(ctx context.Context) (err error) {
+			*into, err = s.table.Get(ctx, key)
+			return err
+		})
 	})
-	if err != nil {
-		return checkpoint.Lease{}, err // l may yet be written by a call that lands late
+}
+
+// result is what a call puts into a place of its own: one that lands late
+// writes there when its caller has long had an error.
+func result[T any](call func(into *T) error) (T, error) {
+	into, none := new(T), *new(T)
+	if err := call(into); err != nil {
+		return none, err
 	}
-	return l, nil
+	return *into, nil
 }
 
 func (s *store) Create(ctx context.Context, l checkpoint.Lease) error {
 	return s.call(ctx, "create", l.Key, func(ctx context.Context) error { return s.table.Create(ctx, l) })
 }
 
-func (s *store) Take(ctx context.Context, seen checkpoint.Lease, owner, tenure string) (l checkpoint.Lease, err error) {
-	err = s.call(ctx, "take", seen.Key, func(ctx context.Context) (err error) {
-		l, err = s.table.Take(ctx, seen, owner, tenure)
-		return err
+func (s *store) Take(ctx context.Context, seen checkpoint.Lease, owner, tenure string) (checkpoint.Lease, error) {
+	return result(func(into *checkpoint.Lease) error {
+		return s.call(ctx, "take", seen.Key, func(ctx context.Context) (err error) {
+			*into, err = s.table.Take(ctx, seen, owner, tenure)
+			return err
+		})
 	})
-	if err != nil {
-		return checkpoint.Lease{}, err // l may yet be written by a call that lands late
-	}
-	return l, nil
 }
 
-func (s *store) Renew(ctx context.Context, held checkpoint.Lease, save *checkpoint.Saved) (l checkpoint.Lease, err error) {
+func (s *store) Renew(ctx context.Context, held checkpoint.Lease, save *checkpoint.Saved) (checkpoint.Lease, error) {
 	held, save = held.Clone(), clone(save)
 	if save != nil && s.process.world.fault("large "+s.process.id, "store: positions too large", 0.005) {
 		return checkpoint.Lease{}, fmt.Errorf("renew %s: %w", held.Key, checkpoint.ErrTooLarge)
 	}
-	err = s.call(ctx, "renew", held.Key, func(ctx context.Context) (err error) {
-		l, err = s.table.Renew(ctx, held, save)
-		return err
+	return result(func(into *checkpoint.Lease) error {
+		return s.call(ctx, "renew", held.Key, func(ctx context.Context) (err error) {
+			*into, err = s.table.Renew(ctx, held, save)
+			return err
+		})
 	})
-	if err != nil {
-		return checkpoint.Lease{}, err // l may yet be written by a call that lands late
-	}
-	return l, nil
 }
 
 func (s *store) Release(ctx context.Context, held checkpoint.Lease, save *checkpoint.Saved) error {

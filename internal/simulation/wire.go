@@ -52,7 +52,7 @@ func (h *history) work(ctx context.Context, p *process, c configuration) error {
 				}
 				destinations[name] = d
 			}
-			sc.Subscribers = append(sc.Subscribers, pipeline.Subscription{Subscriber: d, Initial: initial(h.check.starts[name])})
+			sc.Subscribers = append(sc.Subscribers, pipeline.Subscription{Subscriber: d, Initial: initial(h.startOf(name))})
 		}
 		config.Sources = append(config.Sources, sc)
 	}
@@ -63,12 +63,22 @@ func (h *history) work(ctx context.Context, p *process, c configuration) error {
 	return err
 }
 
+// startOf is where a subscriber begins that is new.
+func (h *history) startOf(name string) start {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.check.starts[name]
+}
+
 func (h *history) destination(p *process, name string, letters letterBox, metrics *deliver.Metrics, logger *zap.Logger) (*deliver.Destination, error) {
 	place := "destination " + p.id + name
+	h.mu.Lock()
+	to := h.receivers[name]
+	h.mu.Unlock()
 	d := deliver.Config{Name: name, Timeout: 5 * time.Second, Concurrency: 1 + h.dice.below(place, 8),
 		Retry:       deliver.RetryPolicy{Max: 4 * time.Second},
 		Probes:      deliver.Probes{Initial: 2 * time.Second, Max: 8 * time.Second},
-		DeadLetters: letters, Transport: transport{p, h.receivers[name]}, Metrics: metrics, Logger: logger}
+		DeadLetters: letters, Transport: transport{p, to}, Metrics: metrics, Logger: logger}
 	return deliver.New(d)
 }
 

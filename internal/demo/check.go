@@ -64,7 +64,7 @@ func Check(l *Ledger, r *Receiver, deadLetters map[Digest]bool) Result {
 	res.Delivered = len(accepted)
 	stuck := make(map[string]bool) // keys whose last step back was not followed by everything
 	for d, m := range l.messages {
-		if (accepted[d] || deadLetters[d]) && m.index >= settled[m.key] && !stuck[m.key] {
+		if accepted[d] && m.index >= settled[m.key] && !stuck[m.key] {
 			stuck[m.key] = true
 			res.OutOfOrder++
 		}

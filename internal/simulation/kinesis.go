@@ -102,7 +102,7 @@ func (c *client) ListShards(ctx context.Context, in *kinesis.ListShardsInput, _ 
 		if from == 0 {
 			c.stale = 0
 			if w.fault("listing "+c.process.id, "stream: stale listing", 0.1) {
-				c.stale = w.dice.span("listing "+c.process.id, 0, 10*time.Second)
+				c.stale = w.dice.span("listing "+c.process.id, 0, 5*time.Second)
 			}
 		}
 		asOf = asOf.Add(-c.stale)

@@ -197,13 +197,14 @@ type fleet struct {
 	t     *testing.T
 	tape  *tape
 	store checkpoint.Store
+	first pipeline.Initial // of the source
 	n     int
 }
 
 // start runs a worker with subscribers; stop drains it.
 func (f *fleet) start(initial pipeline.Initial, subscribers ...*inbox) (stop func()) {
 	f.n++
-	source := pipeline.SourceConfig{Source: f.tape, Describe: func(key string, _ []byte) (pipeline.Description, error) {
+	source := pipeline.SourceConfig{Source: f.tape, Initial: f.first, Describe: func(key string, _ []byte) (pipeline.Description, error) {
 		return pipeline.Description{Key: key}, nil
 	}}
 	for _, s := range subscribers {
@@ -389,6 +390,30 @@ func TestFinishedLeaseOfTheDead(t *testing.T) {
 		if _, err := store.Get(t.Context(), key); !errors.Is(err, checkpoint.ErrNotFound) {
 			t.Errorf("the lease is still there: error %v", err)
 		}
+		stop()
+	})
+}
+
+// TestLatestIsPinned begins at the first listing, although the table took no
+// lease for a while: what arrived meanwhile is delivered, what is older not.
+func TestLatestIsPinned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		store := &checkpoint.Memory{Fault: func(op, _ string) checkpoint.Outcome {
+			if op == "create" && time.Since(began) < 90*time.Second {
+				return checkpoint.Fail
+			}
+			return checkpoint.None
+		}}
+		f := &fleet{t: t, tape: newTape("s-1"), store: store, first: pipeline.InitialLatest()}
+		a := newInbox("a")
+		f.tape.put("s-1", "k old")
+		time.Sleep(time.Minute)
+		stop := f.start(pipeline.Initial{}, a)
+		time.Sleep(20 * time.Second)
+		f.tape.put("s-1", "k new")
+		time.Sleep(2 * time.Minute)
+		expect(t, a, "k new")
 		stop()
 	})
 }

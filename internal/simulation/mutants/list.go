@@ -92,8 +92,8 @@ var mutants = []mutant{
 	{"a lease that was removed is made again", []change{
 		{"checkpoint", `if _, ok := leased[s.ID]; ok || through[s.ID] {`, `if _, ok := leased[s.ID]; ok || through[s.ID] && false {`},
 	}},
-	{"latest is pinned anew by every listing", []change{
-		{"pipeline", `	if s.pinned.IsZero() {`, `	if true {`},
+	{"latest counts at every listing", []change{
+		{"checkpoint", `	if tip && len(leases) > 0 {`, `	if tip && len(leases) > 1<<30 {`},
 	}},
 	{"a lane has two attempts in flight", []change{
 		{"pipeline/deliver", `		if a.lanes[e.Key] == nil {`, `		if true {`},

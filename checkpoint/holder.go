@@ -3,9 +3,8 @@ package checkpoint
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
+	"fmt"
 	mathrand "math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -53,10 +52,12 @@ type Holder struct {
 	store  Store
 	log    *zap.Logger
 	margin time.Duration
-	killed chan struct{}
-	kill   sync.Once
-	nudge  chan struct{}
-	beat   atomic.Pointer[time.Time] // when the loop of passes last came round; nil: it has not begun
+	// process tells this process from another one under the same worker id.
+	process string
+	killed  chan struct{}
+	kill    sync.Once
+	nudge   chan struct{}
+	beat    atomic.Pointer[time.Time] // when the loop of passes last came round; nil: it has not begun
 
 	randMu sync.Mutex // guards rand
 	rand   *mathrand.Rand
@@ -105,6 +106,7 @@ func NewHolder(cfg HolderConfig) *Holder {
 		_, _ = rand.Read(seed[:]) // never fails
 		h.rand = mathrand.New(mathrand.NewChaCha8(seed))
 	}
+	h.process = h.hex(processDigits)
 	return h
 }
 
@@ -216,14 +218,14 @@ func (h *Holder) spread(low, high time.Duration) time.Duration {
 	return low + time.Duration(h.rand.Int64N(int64(high-low)))
 }
 
-// newTenure is 128 random bits in hexadecimal.
-func (h *Holder) newTenure() string {
+// newTenure is the tenure of a take.
+func (h *Holder) newTenure() string { return tenureOf(h.cfg.Worker, h.process, h.hex(16)) }
+
+// hex is so many random hexadecimal digits, at most 16.
+func (h *Holder) hex(digits int) string {
 	h.randMu.Lock()
 	defer h.randMu.Unlock()
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:8], h.rand.Uint64())
-	binary.BigEndian.PutUint64(b[8:], h.rand.Uint64())
-	return hex.EncodeToString(b[:])
+	return fmt.Sprintf("%016x", h.rand.Uint64())[:digits]
 }
 
 // sleep waits, or returns false when ctx ends first.

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/consumers"
 	"github.com/shardline/shardline/pipeline"
 )
@@ -191,7 +192,7 @@ func TestStaleAnswerBringsNewCredentials(t *testing.T) {
 		s := newFakeStream(2)
 		source := newSource(t, s, func(config *consumers.Config) { config.Base = aws.Config{Credentials: c} })
 		stale := fault{err: serviceError("ExpiredTokenException", "The security token included in the request is expired")}
-		r := source.Reader(shard0, horizon)
+		r := source.Reader(checkpoint.Shard{ID: shard0}, horizon)
 		time.Sleep(time.Minute)
 		s.faults["GetRecords"] = []fault{stale}
 		if _, err := step(t, r); !errors.Is(err, pipeline.ErrDenied) {
@@ -205,7 +206,7 @@ func TestStaleAnswerBringsNewCredentials(t *testing.T) {
 		// of the new: that is no reason for more.
 		for range 50 {
 			s.faults["GetShardIterator"] = []fault{stale}
-			_, _ = source.Reader(shard0, horizon).Read(t.Context())
+			_, _ = source.Reader(checkpoint.Shard{ID: shard0}, horizon).Read(t.Context())
 		}
 		synctest.Wait()
 		if n := service.count(); n != 2 {

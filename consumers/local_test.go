@@ -92,7 +92,7 @@ func TestFaultsLoseAndRepeatNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := l.source(t, arn, l.role).Reader("shardId-000000000000", checkpoint.TrimHorizon)
+	r := l.source(t, arn, l.role).Reader(checkpoint.Shard{ID: "shardId-000000000000"}, checkpoint.TrimHorizon)
 	got, problems := collect(t, r, len(want))
 	if strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("read %v, want %v", got, want)
@@ -120,7 +120,7 @@ func TestRefusedRoleIsNamedAndTriedAgain(t *testing.T) {
 	if _, err := source.Stream(t.Context()); !errors.Is(err, pipeline.ErrDenied) || !strings.Contains(err.Error(), l.role.ARN) || strings.Contains(err.Error(), "partner-7") {
 		t.Errorf("describe: %v, want ErrDenied that names the role, and no external id", err)
 	}
-	r := source.Reader("shardId-000000000000", checkpoint.TrimHorizon)
+	r := source.Reader(checkpoint.Shard{ID: "shardId-000000000000"}, checkpoint.TrimHorizon)
 	if _, err := r.Read(t.Context()); !errors.Is(err, pipeline.ErrDenied) || !strings.Contains(err.Error(), l.role.ARN) {
 		t.Errorf("read: %v, want ErrDenied that names the role", err)
 	}
@@ -128,7 +128,7 @@ func TestRefusedRoleIsNamedAndTriedAgain(t *testing.T) {
 	if err := l.AllowAccount(arn, ownAccount); err != nil {
 		t.Fatal(err)
 	}
-	if got, problems := collect(t, l.source(t, arn, nil).Reader("shardId-000000000000", checkpoint.TrimHorizon), 3); len(problems) > 0 {
+	if got, problems := collect(t, l.source(t, arn, nil).Reader(checkpoint.Shard{ID: "shardId-000000000000"}, checkpoint.TrimHorizon), 3); len(problems) > 0 {
 		t.Errorf("the other source read %v with errors %v", got, problems)
 	}
 	if err := l.GrantRole(l.role.ARN); err != nil {
@@ -154,7 +154,7 @@ func TestReadingGoesOnThroughExpiringSessions(t *testing.T) {
 	l := newLocal(t, localaws.Config{SessionLifetime: 2 * time.Second})
 	arn := l.stream(t, 1)
 	source := l.source(t, arn, l.role)
-	r := source.Reader("shardId-000000000000", checkpoint.TrimHorizon)
+	r := source.Reader(checkpoint.Shard{ID: "shardId-000000000000"}, checkpoint.TrimHorizon)
 	for n := 0; l.Stats().Calls["sts.AssumeRole"] < 4; n++ {
 		want := fmt.Sprint(n)
 		if _, _, err := l.Put(arn, "hotel-1", []byte(want)); err != nil {
@@ -170,7 +170,7 @@ func TestDeletedStreamIsGone(t *testing.T) {
 	l := newLocal(t, localaws.Config{})
 	arn := l.stream(t, 1)
 	source := l.source(t, arn, l.role)
-	r := source.Reader("shardId-000000000000", checkpoint.TrimHorizon)
+	r := source.Reader(checkpoint.Shard{ID: "shardId-000000000000"}, checkpoint.TrimHorizon)
 	if _, err := r.Read(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestLargeReadsComeWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, problems := collect(t, l.source(t, arn, l.role).Reader("shardId-000000000000", checkpoint.TrimHorizon), 24)
+	got, problems := collect(t, l.source(t, arn, l.role).Reader(checkpoint.Shard{ID: "shardId-000000000000"}, checkpoint.TrimHorizon), 24)
 	if len(problems) > 0 || len(got) != 24 {
 		t.Fatalf("%d records, errors %v", len(got), problems)
 	}
@@ -244,7 +244,7 @@ func TestProducerOnAFaultyService(t *testing.T) {
 	next := map[string]int{}
 	source := l.source(t, arn, l.role)
 	for _, shard := range []string{"shardId-000000000000", "shardId-000000000001"} {
-		r := source.Reader(shard, checkpoint.TrimHorizon)
+		r := source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon)
 		for {
 			if err := r.Wait(ctx); err != nil {
 				t.Fatal(err)

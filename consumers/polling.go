@@ -33,19 +33,8 @@ const (
 
 // reader polls one shard. It is owned by the goroutine that calls it.
 type reader struct {
-	source  *Source
-	shard   string
-	metrics shardMetrics
-	logger  *zap.Logger
-
-	// from is the position that the reading has reached: what it was told
-	// first, then the last record returned. A new iterator begins AT it, never
-	// after it, and what from covers is dropped. So the rest of an aggregated
-	// record is not skipped, and a record that was trimmed meanwhile shows: the
-	// first one read is beyond it.
-	from    checkpoint.Position
-	refused bool // the service refused from: read from the oldest record
-	proving bool // the iterator began at from's record, which has yet to be seen
+	progress
+	refused bool // the service refused progress.from: read from the oldest record
 
 	iterator string // empty: get one
 	issued   time.Time
@@ -192,27 +181,8 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 	raw := out.Records
 	r.lag = time.Duration(aws.ToInt64(out.MillisBehindLatest)) * time.Millisecond
 	r.metrics.lag.Set(r.lag.Seconds())
-	if len(raw) > 0 && r.proving {
-		r.prove(raw[0])
-	}
-	records := make([]pipeline.Record, 0, len(raw))
-	bytes := 0
-	for i := range raw {
-		records = expand(records, &raw[i])
-		bytes += len(raw[i].Data)
-	}
-	r.metrics.records.Add(float64(len(raw)))
-	r.metrics.bytes.Add(float64(bytes))
-	if r.from.IsNumber() {
-		// They come in order: what from covers is at the front.
-		first := slices.IndexFunc(records, func(p pipeline.Record) bool { return p.Position.Compare(r.from) > 0 })
-		if first < 0 {
-			first = len(records)
-		}
-		records = records[first:]
-	}
+	records, gap := r.take(raw)
 	if len(records) > 0 {
-		r.from = records[len(records)-1].Position
 		r.refused = false
 	}
 
@@ -222,7 +192,7 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 	} else {
 		r.due = r.called.Add(minPause)
 	}
-	batch := pipeline.Batch{Records: records, Lag: r.lag}
+	batch := pipeline.Batch{Records: records, Lag: r.lag, Gap: gap}
 	if r.iterator != "" {
 		return batch
 	}
@@ -238,20 +208,6 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 	r.finished(batch.Children)
 	batch.End = true
 	return batch
-}
-
-// prove looks at the first record behind an iterator that began at from's own
-// record: another one means that the stream has trimmed that, and perhaps
-// records behind it.
-func (r *reader) prove(first types.Record) {
-	r.proving = false
-	if checkpoint.Number(aws.ToString(first.SequenceNumber), r.from.Sub).Compare(r.from) <= 0 {
-		return
-	}
-	r.source.metrics.gaps.WithLabelValues(r.source.name).Inc()
-	r.logger.Error("possible gap: the stream has trimmed the record of the position; records behind it may be lost",
-		zap.Stringer("position", r.from), zap.String("sequence_number", aws.ToString(first.SequenceNumber)),
-		zap.Timep("arrival", first.ApproximateArrivalTimestamp))
 }
 
 // finish asks the listing what follows a shard whose last answer did not say.
@@ -304,18 +260,4 @@ func childShard(child types.ChildShard) checkpoint.Shard {
 		c.HashFrom, c.HashTo = aws.ToString(r.StartingHashKey), aws.ToString(r.EndingHashKey)
 	}
 	return c
-}
-
-// expand appends the user records of a record: itself, at sub-sequence number
-// 0. The data is the SDK's own slice.
-func expand(into []pipeline.Record, raw *types.Record) []pipeline.Record {
-	r := pipeline.Record{
-		Position:     checkpoint.Number(aws.ToString(raw.SequenceNumber), 0),
-		PartitionKey: aws.ToString(raw.PartitionKey),
-		Data:         raw.Data,
-	}
-	if raw.ApproximateArrivalTimestamp != nil {
-		r.Arrival = *raw.ApproximateArrivalTimestamp
-	}
-	return append(into, r)
 }

@@ -21,7 +21,7 @@ func TestReadsFromTheHorizonInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(25)
 		s.limit = 10
-		got := read(t, newSource(t, s, nil).Reader(shard0, horizon), 4)
+		got := read(t, newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon), 4)
 		if want := sequences(0, 25); !slices.Equal(got, want) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
@@ -33,7 +33,7 @@ func TestReadKeepsPace(t *testing.T) {
 		s := newFakeStream(50)
 		s.limit = 10
 		s.faults["GetRecords"] = []fault{{}, {err: &types.ExpiredIteratorException{}}, {}, {err: serviceError("InternalFailure", "")}}
-		r := newSource(t, s, nil).Reader(shard0, horizon)
+		r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon)
 		for range 20 {
 			_, _ = step(t, r)
 		}
@@ -54,7 +54,7 @@ func TestPauseDependsOnTheTip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(3)
 		s.emptyOf = 2 // nothing found, and not at the tip
-		r := newSource(t, s, nil).Reader(shard0, horizon)
+		r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon)
 		_ = read(t, r, 5)
 		var at []time.Duration
 		start := s.calls[0].at
@@ -75,7 +75,7 @@ func TestPauseDependsOnTheTip(t *testing.T) {
 func TestPositionIsTakenAtAndDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(6)
-		r := newSource(t, s, nil).Reader(shard0, checkpoint.Number("107", 0))
+		r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, checkpoint.Number("107", 0))
 		got := read(t, r, 1)
 		if want := sequences(2, 4); !slices.Equal(got, want) {
 			t.Fatalf("got %v, want %v", got, want)
@@ -90,7 +90,7 @@ func TestPositionInsideAnAggregateIsReadAgain(t *testing.T) {
 	// Sub-sequence number -1 stands for "nothing of record 107 is settled".
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(3)
-		got := read(t, newSource(t, s, nil).Reader(shard0, checkpoint.Number("107", -1)), 1)
+		got := read(t, newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, checkpoint.Number("107", -1)), 1)
 		if want := sequences(1, 2); !slices.Equal(got, want) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
@@ -103,7 +103,7 @@ func TestTimePosition(t *testing.T) {
 		time.Sleep(time.Minute) // fake time: the next records arrive later
 		from := time.Now()
 		s.put(0, 2)
-		got := read(t, newSource(t, s, nil).Reader(shard0, checkpoint.At(from)), 1)
+		got := read(t, newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, checkpoint.At(from)), 1)
 		if want := sequences(3, 2); !slices.Equal(got, want) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
@@ -114,7 +114,7 @@ func TestLatestIsPinnedByTheFirstIterator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(3)
 		time.Sleep(time.Minute)
-		r := newSource(t, s, nil).Reader(shard0, checkpoint.Latest)
+		r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, checkpoint.Latest)
 		if got := read(t, r, 1); len(got) != 0 {
 			t.Fatalf("got %v before anything arrived", got)
 		}
@@ -131,7 +131,7 @@ func TestExpiredIteratorContinuesAtTheSamePlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(10)
 		s.limit = 4
-		r := newSource(t, s, nil).Reader(shard0, horizon)
+		r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon)
 		got := read(t, r, 1)
 		time.Sleep(10 * time.Minute) // the reader had to wait
 		got = append(got, read(t, r, 1)...)
@@ -162,7 +162,7 @@ func TestThrottlesBackOff(t *testing.T) {
 				s.faults["GetRecords"] = append(s.faults["GetRecords"], fault{err: serviceError(code, "Rate exceeded")})
 			}
 			reg := prometheus.NewRegistry()
-			r := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) }).Reader(shard0, horizon)
+			r := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) }).Reader(checkpoint.Shard{ID: shard0}, horizon)
 			for range 12 {
 				if _, err := step(t, r); !errors.Is(err, pipeline.ErrThrottled) {
 					t.Fatalf("error %v, want ErrThrottled", err)
@@ -194,7 +194,7 @@ func TestTimeoutEndsAfterThirtySecondsAndIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(2)
 		s.faults["GetRecords"] = []fault{{hang: true}}
-		r := newSource(t, s, nil).Reader(shard0, horizon)
+		r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon)
 		start := time.Now()
 		_, err := step(t, r)
 		if err == nil || !errors.Is(err, context.DeadlineExceeded) {
@@ -213,7 +213,7 @@ func TestCancelEndsReadAndWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(2)
 		s.faults["GetRecords"] = []fault{{hang: true}}
-		r := newSource(t, s, nil).Reader(shard0, horizon)
+		r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(checkpoint.ErrLeaseLost) })
 		if _, err := r.Read(ctx); !errors.Is(err, checkpoint.ErrLeaseLost) {
@@ -234,7 +234,7 @@ func TestShardEndNamesItsChildren(t *testing.T) {
 				s.shards[0].closed = true
 				s.shards = append(s.shards, &fakeShard{id: "shardId-000000000001"},
 					&fakeShard{id: "shardId-000000000002", parents: []string{shard0, "shardId-000000000001"}})
-				r := newSource(t, s, nil).Reader(shard0, horizon)
+				r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon)
 				var got []string
 				var batch pipeline.Batch
 				for !batch.End {
@@ -269,7 +269,7 @@ func TestEndIsNotBelievedWhileTheShardIsOpen(t *testing.T) {
 		s := newFakeStream(3)
 		s.noChild = true
 		s.shards[0].closed = true
-		r := newSource(t, s, nil).Reader(shard0, horizon)
+		r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon)
 		got := read(t, r, 1)
 		s.shards[0].closed = false // the null iterator was a mistake
 		if batch, err := step(t, r); err == nil || batch.End {
@@ -287,10 +287,10 @@ func TestShardAndStreamGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(3)
 		source := newSource(t, s, nil)
-		if _, err := step(t, source.Reader("shardId-000000000009", horizon)); !errors.Is(err, pipeline.ErrShardGone) {
+		if _, err := step(t, source.Reader(checkpoint.Shard{ID: "shardId-000000000009"}, horizon)); !errors.Is(err, pipeline.ErrShardGone) {
 			t.Errorf("unknown shard: %v, want ErrShardGone", err)
 		}
-		r := source.Reader(shard0, horizon)
+		r := source.Reader(checkpoint.Shard{ID: shard0}, horizon)
 		_ = read(t, r, 1)
 		s.gone = true
 		if _, err := step(t, r); !errors.Is(err, pipeline.ErrStreamGone) || errors.Is(err, pipeline.ErrShardGone) {
@@ -298,7 +298,7 @@ func TestShardAndStreamGone(t *testing.T) {
 		}
 		s.gone = false
 		s.noChild, s.shards[0].closed = true, true
-		r = source.Reader(shard0, horizon)
+		r = source.Reader(checkpoint.Shard{ID: shard0}, horizon)
 		_ = read(t, r, 1)
 		s.shards = nil // trimmed between the last read and the listing
 		if _, err := step(t, r); !errors.Is(err, pipeline.ErrShardGone) {
@@ -327,7 +327,7 @@ func TestTrimmedPositionIsReported(t *testing.T) {
 				s.shards[0].trimmed = test.trimmed
 				s.refusePositions = test.refused
 				reg := prometheus.NewRegistry()
-				r := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) }).Reader(shard0, checkpoint.Number(test.from, 0))
+				r := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) }).Reader(checkpoint.Shard{ID: shard0}, checkpoint.Number(test.from, 0))
 				if test.refused {
 					if _, err := step(t, r); err == nil {
 						t.Fatal("no error from the refused position")
@@ -351,7 +351,7 @@ func TestTrimmedWhileWaitingIsReported(t *testing.T) {
 		s := newFakeStream(8)
 		s.limit = 2
 		reg := prometheus.NewRegistry()
-		r := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) }).Reader(shard0, horizon)
+		r := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) }).Reader(checkpoint.Shard{ID: shard0}, horizon)
 		got := read(t, r, 1)
 		time.Sleep(48 * time.Hour)
 		s.shards[0].trimmed, s.limit = 5, 0
@@ -369,7 +369,7 @@ func TestDeniedSaysWhatTheServiceSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(1)
 		s.faults["GetShardIterator"] = []fault{{err: serviceError("AccessDeniedException", "User: arn:aws:sts::1:assumed-role/x is not authorized to perform: kinesis:GetShardIterator")}}
-		_, err := step(t, newSource(t, s, nil).Reader(shard0, horizon))
+		_, err := step(t, newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon))
 		if !errors.Is(err, pipeline.ErrDenied) || !strings.Contains(err.Error(), "kinesis:GetShardIterator") || !strings.Contains(err.Error(), shard0) {
 			t.Fatalf("error %v, want ErrDenied with the shard and the service's words", err)
 		}
@@ -382,7 +382,7 @@ func TestFutureTimeIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStream(2)
 		s.faults["GetShardIterator"] = []fault{{err: &types.InvalidArgumentException{}}}
-		r := newSource(t, s, nil).Reader(shard0, checkpoint.At(time.Now()))
+		r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, checkpoint.At(time.Now()))
 		if _, err := step(t, r); err == nil {
 			t.Fatal("no error")
 		}

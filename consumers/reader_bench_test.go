@@ -42,7 +42,7 @@ func BenchmarkRead(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := source.Reader(shard0, checkpoint.TrimHorizon)
+	r := source.Reader(checkpoint.Shard{ID: shard0}, checkpoint.TrimHorizon)
 	b.SetBytes(records * size)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -178,12 +178,12 @@ func listedShard(shard types.Shard) checkpoint.Shard {
 
 // Reader reads a shard by polling, from behind a position. It starts nothing
 // and holds nothing to give back but the shard's metrics: see Forget.
-func (s *Source) Reader(shard string, from checkpoint.Position) pipeline.Reader {
-	return &reader{
-		source: s, shard: shard, from: from,
-		metrics: s.metrics.shard(s.name, shard),
-		logger:  s.logger.With(zap.String("shard", shard)),
-	}
+func (s *Source) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
+	return &reader{progress: progress{
+		source: s, shard: shard.ID, from: from,
+		metrics: s.metrics.shard(s.name, shard.ID),
+		logger:  s.logger.With(zap.String("shard", shard.ID)),
+	}}
 }
 
 // Forget removes the metrics of a shard that is no longer read.

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/consumers"
 	"github.com/shardline/shardline/pipeline"
 )
@@ -85,7 +86,7 @@ func TestMetricsArePlainAndForgotten(t *testing.T) {
 		reg := prometheus.NewPedanticRegistry()
 		s := newFakeStream(3)
 		source := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) })
-		_ = read(t, source.Reader(shard0, horizon), 1)
+		_ = read(t, source.Reader(checkpoint.Shard{ID: shard0}, horizon), 1)
 		if got := metric(t, reg, "shardline_consumers_records_total"); got != 3 {
 			t.Errorf("records_total is %v, want 3", got)
 		}

@@ -62,8 +62,9 @@ type Source interface {
 	// the service's own clock.
 	Shards(ctx context.Context) ([]checkpoint.Shard, time.Time, error)
 	// Reader reads a shard from behind a position: records that the position
-	// covers may come again. It starts nothing.
-	Reader(shard string, from checkpoint.Position) Reader
+	// covers may come again. Of the shard its id and hash keys are known. It
+	// starts nothing.
+	Reader(shard checkpoint.Shard, from checkpoint.Position) Reader
 	// Forget says that a shard is no longer read here.
 	Forget(shard string)
 }
@@ -88,4 +89,14 @@ type Batch struct {
 	Lag      time.Duration      // how far behind the tip the last record was read
 	End      bool               // the shard is closed and this was its last batch
 	Children []checkpoint.Shard // with End: the shards that continue it
+	Gap      *Gap               // records before these that the stream has trimmed; nil: none
+}
+
+// Gap is where records may be lost: the stream trimmed them before they were
+// read.
+type Gap struct {
+	From  checkpoint.Position // everything up to it was read
+	To    checkpoint.Position // the first record after it that is left; zero: none is
+	Since time.Time           // when what came after From arrived at the earliest; zero: not known
+	Until time.Time           // when To arrived; zero: not known
 }

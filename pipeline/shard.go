@@ -206,7 +206,7 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 		return context.Cause(ctx)
 	}
 	w := s.worker
-	reader := s.source.config.Source.Reader(lease.Shard, p.from())
+	reader := s.source.config.Source.Reader(checkpoint.Shard{ID: lease.Shard, HashFrom: lease.HashFrom, HashTo: lease.HashTo}, p.from())
 	for {
 		if err := reader.Wait(ctx); err != nil {
 			return context.Cause(ctx)

@@ -89,8 +89,8 @@ func (t *tape) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) {
 	return all, time.Now(), nil
 }
 
-func (t *tape) Reader(shard string, from checkpoint.Position) pipeline.Reader {
-	r := &tapeReader{tape: t, shard: shard}
+func (t *tape) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
+	r := &tapeReader{tape: t, shard: shard.ID}
 	if from.IsNumber() {
 		fmt.Sscan(from.Sequence, &r.next)
 		r.next-- // AT: the record at the position comes again

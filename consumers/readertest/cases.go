@@ -42,7 +42,7 @@ func testIdentity(t *testing.T, env Env) {
 
 func testEmptyStream(t *testing.T, env Env) {
 	s := newStream(t, env, 1)
-	r := s.source.Reader(s.only(), checkpoint.TrimHorizon)
+	r := s.source.Reader(checkpoint.Shard{ID: s.only()}, checkpoint.TrimHorizon)
 	reads := 0
 	got, last := s.read(r, func([]pipeline.Record, pipeline.Batch) bool { reads++; return reads == 4 })
 	if len(got) != 0 || last.End || last.Lag != 0 {
@@ -63,7 +63,7 @@ func testReadsAllInOrder(t *testing.T, env Env) {
 	for _, shard := range s.shards() {
 		want := s.acked[shard.ID]
 		total += len(want)
-		got, _ := s.read(s.source.Reader(shard.ID, checkpoint.TrimHorizon), atLeast(len(want)))
+		got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard.ID}, checkpoint.TrimHorizon), atLeast(len(want)))
 		s.expect(shard.ID, got, want)
 	}
 	if total != 60 {
@@ -75,13 +75,13 @@ func testRestartAtEveryPosition(t *testing.T, env Env) {
 	s := newStream(t, env, 1)
 	s.add("hotel-1", 8)
 	shard := s.only()
-	all, _ := s.read(s.source.Reader(shard, checkpoint.TrimHorizon), atLeast(8))
+	all, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon), atLeast(8))
 	for i, r := range all {
-		got, _ := s.read(s.source.Reader(shard, r.Position), atLeast(7-i))
+		got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, r.Position), atLeast(7-i))
 		s.expect(fmt.Sprintf("behind record %d", i), got, s.acked[shard][i+1:])
 		if i == 3 {
 			// Of an aggregated record a part may be settled only.
-			got, _ = s.read(s.source.Reader(shard, checkpoint.Number(r.Position.Sequence, -1)), atLeast(8-i))
+			got, _ = s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.Number(r.Position.Sequence, -1)), atLeast(8-i))
 			s.expect("at a record that is not settled", got, s.acked[shard][i:])
 		}
 	}
@@ -91,7 +91,7 @@ func testLatest(t *testing.T, env Env) {
 	s := newStream(t, env, 1)
 	s.add("hotel-1", 3)
 	shard := s.only()
-	r := s.source.Reader(shard, checkpoint.Latest)
+	r := s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.Latest)
 	first := true
 	if got, _ := s.read(r, func([]pipeline.Record, pipeline.Batch) bool { return first }); len(got) != 0 {
 		t.Errorf("%d records at latest, want none", len(got))
@@ -106,7 +106,7 @@ func testTime(t *testing.T, env Env) {
 	shard := s.only()
 	// Put until the service's arrival times tell two groups apart.
 	var all []pipeline.Record
-	r := s.source.Reader(shard, checkpoint.TrimHorizon)
+	r := s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon)
 	split := -1
 	for deadline := time.Now().Add(patience); split < 0; {
 		s.add("hotel-1", 2)
@@ -117,7 +117,7 @@ func testTime(t *testing.T, env Env) {
 			t.Fatalf("%d records within one millisecond", len(all))
 		}
 	}
-	got, _ := s.read(s.source.Reader(shard, checkpoint.At(all[split].Arrival)), atLeast(len(all)-split))
+	got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.At(all[split].Arrival)), atLeast(len(all)-split))
 	s.expect("from a time", got, s.acked[shard][split:])
 }
 
@@ -127,13 +127,13 @@ func testSizes(t *testing.T, env Env) {
 	s.addData("hotel-1", "")
 	s.addData("hotel-1", strings.Repeat("x", 1<<20-len("hotel-1")))
 	s.addData("hotel-1", "\x00\xff<after/>")
-	got, _ := s.read(s.source.Reader(shard, checkpoint.TrimHorizon), atLeast(3))
+	got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon), atLeast(3))
 	s.expect("none, the most and any bytes", got, s.acked[shard])
 }
 
 func testMissing(t *testing.T, env Env) {
 	s := newStream(t, env, 1)
-	if _, err := s.source.Reader("shardId-000000000777", checkpoint.TrimHorizon).Read(t.Context()); !errors.Is(err, pipeline.ErrShardGone) {
+	if _, err := s.source.Reader(checkpoint.Shard{ID: "shardId-000000000777"}, checkpoint.TrimHorizon).Read(t.Context()); !errors.Is(err, pipeline.ErrShardGone) {
 		t.Errorf("missing shard: %v, want ErrShardGone", err)
 	}
 	other := *s
@@ -146,7 +146,7 @@ func testMissing(t *testing.T, env Env) {
 	if _, err := source.Stream(t.Context()); !gone(err) {
 		t.Errorf("describe a missing stream: %v, want ErrStreamGone", err)
 	}
-	if _, err := source.Reader("shardId-000000000000", checkpoint.TrimHorizon).Read(t.Context()); !gone(err) {
+	if _, err := source.Reader(checkpoint.Shard{ID: "shardId-000000000000"}, checkpoint.TrimHorizon).Read(t.Context()); !gone(err) {
 		t.Errorf("read a missing stream: %v, want ErrStreamGone", err)
 	}
 }
@@ -157,7 +157,7 @@ func testSplit(t *testing.T, env Env) {
 	for i := range 20 {
 		s.add(fmt.Sprintf("hotel-%d", i), 1)
 	}
-	reader := s.source.Reader(parent, checkpoint.TrimHorizon)
+	reader := s.source.Reader(checkpoint.Shard{ID: parent}, checkpoint.TrimHorizon)
 	got, _ := s.read(reader, atLeast(20)) // it is at the tip when the split comes
 	half := "170141183460469231731687303715884105728"
 	if _, err := s.admin.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: aws.String(s.name), ShardToSplit: aws.String(parent), NewStartingHashKey: aws.String(half)}); err != nil {
@@ -183,7 +183,7 @@ func testSplit(t *testing.T, env Env) {
 		if len(want) == 0 {
 			t.Errorf("child %s took no record: the test shows nothing", child.ID)
 		}
-		got, _ := s.read(s.source.Reader(child.ID, checkpoint.TrimHorizon), atLeast(len(want)))
+		got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: child.ID}, checkpoint.TrimHorizon), atLeast(len(want)))
 		s.expect(child.ID, got, want)
 	}
 	for _, shard := range s.shards() {
@@ -192,7 +192,7 @@ func testSplit(t *testing.T, env Env) {
 		}
 	}
 	// A reader that comes later, from the last position, finds the end alone.
-	got, last = s.read(s.source.Reader(parent, s.last(parent)), atEnd)
+	got, last = s.read(s.source.Reader(checkpoint.Shard{ID: parent}, s.last(parent)), atEnd)
 	s.expect("behind the last record of a closed shard", got, nil)
 	s.expectChildren(last.Children, [][]string{{parent}, {parent}})
 }
@@ -200,7 +200,7 @@ func testSplit(t *testing.T, env Env) {
 // last is the position of the last record of a closed shard.
 func (s *stream) last(shard string) checkpoint.Position {
 	s.t.Helper()
-	all, _ := s.read(s.source.Reader(shard, checkpoint.TrimHorizon), atEnd)
+	all, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon), atEnd)
 	if len(all) == 0 {
 		s.t.Fatalf("shard %s is empty", shard)
 	}
@@ -226,12 +226,12 @@ func testMerge(t *testing.T, env Env) {
 	}
 	slices.Sort(parents)
 	for _, parent := range parents {
-		got, last := s.read(s.source.Reader(parent, checkpoint.TrimHorizon), atEnd)
+		got, last := s.read(s.source.Reader(checkpoint.Shard{ID: parent}, checkpoint.TrimHorizon), atEnd)
 		s.expect(parent, got, s.acked[parent])
 		s.expectChildren(last.Children, [][]string{parents})
 		if len(last.Children) == 1 {
 			child := last.Children[0].ID
-			got, _ := s.read(s.source.Reader(child, checkpoint.TrimHorizon), atLeast(20))
+			got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: child}, checkpoint.TrimHorizon), atLeast(20))
 			s.expect("child "+child, got, s.acked[child])
 		}
 	}
@@ -284,7 +284,7 @@ func testTrimmed(t *testing.T, env Env) {
 	if err := env.Drop(s.arn, shard, sequences[5]); err != nil {
 		t.Fatal(err)
 	}
-	r := s.source.Reader(shard, checkpoint.Number(sequences[1], 0))
+	r := s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.Number(sequences[1], 0))
 	// The service may refuse the position before the reader goes on from the
 	// oldest record.
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -326,7 +326,7 @@ func testProducer(t *testing.T, env Env) {
 	}
 	read := map[string][]ack{}
 	for shard, keys := range shards {
-		got, _ := s.read(s.source.Reader(shard, checkpoint.TrimHorizon), atLeast(len(keys)))
+		got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon), atLeast(len(keys)))
 		for _, r := range got {
 			read[r.PartitionKey] = append(read[r.PartitionKey], ack{string(r.Data), r.Position.Sequence})
 		}

@@ -38,8 +38,8 @@ func (s *stream) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) 
 	return shards, time.Now(), nil
 }
 
-func (s *stream) Reader(shard string, _ checkpoint.Position) pipeline.Reader {
-	return &endless{stream: s, shard: shard, rng: rand.New(rand.NewPCG(1, uint64(len(shard))))}
+func (s *stream) Reader(shard checkpoint.Shard, _ checkpoint.Position) pipeline.Reader {
+	return &endless{stream: s, shard: shard.ID, rng: rand.New(rand.NewPCG(1, uint64(len(shard.ID))))}
 }
 
 // endless reads a shard that never ends. The log's budget paces it.

@@ -14,12 +14,13 @@ var mutants = []mutant{
 	{"the reader begins AFTER the position and drops one as its own", []change{
 		{"consumers", `types.ShardIteratorTypeAtSequenceNumber, aws.String(r.from.Sequence)`,
 			`types.ShardIteratorTypeAfterSequenceNumber, aws.String(r.from.Sequence)`},
-		{"consumers", `	if len(raw) > 0 && r.proving {
-		r.prove(raw[0])
-	}`, `	if len(raw) > 0 && r.proving {
-		r.proving = false
+		{"consumers", `	gap := p.prove(raw[0])
+`, `	var gap *pipeline.Gap
+	if p.proving {
+		p.proving = false
 		raw = raw[1:]
-	}`},
+	}
+`},
 	}},
 	{"the highest settled position is saved, not the contiguous one", []change{
 		{"pipeline", `	e := c.done.Load()

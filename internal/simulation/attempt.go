@@ -19,6 +19,7 @@ func (c *checker) began(a *attempt) {
 	p, t, r := a.process, a.truth, a.record
 	c.world.logf("%s -> %s: %s attempt %d", p.id, t.name, r.name(), a.number)
 	c.tenure(a)
+	c.again(a)
 	last, attempted := t.last[r.key]
 	if attempted {
 		// Everything between the last attempt and this one has to be needless.
@@ -61,6 +62,24 @@ func (c *checker) tenure(a *attempt) {
 	}
 	if !slices.Contains(l.Roster, a.truth.name) {
 		c.broken("P2", "%s gets %s before the roster lists it", a.truth.name, a.record.name())
+	}
+}
+
+// again checks P6: what is delivered again was not saved as settled. That is
+// what was in flight, settled since the last save, or settled ahead of the
+// subscriber's saved position.
+func (c *checker) again(a *attempt) {
+	t, r := a.truth, a.record
+	if !t.settled[r] {
+		return
+	}
+	c.world.happened("delivered again")
+	l, found := c.world.lease(c.world.leaseKey(r.shard))
+	if !found {
+		return // P3 has said so
+	}
+	if e, covered := c.place(l, r.shard, t); covered && c.covers(r, e) {
+		c.broken("P6", "%s gets %s again from %s, although its lease says that it is settled", t.name, r.name(), a.process.id)
 	}
 }
 

@@ -74,8 +74,21 @@ func (c *checker) wrote(x write) {
 	if x.found && ordered(x.before.Checkpoint) && x.after.Checkpoint.Compare(x.before.Checkpoint) < 0 {
 		c.broken("P2", "the checkpoint of %s moves back from %s to %s", h.name(), c.short(x.before.Checkpoint), c.short(x.after.Checkpoint))
 	}
+	if x.after.Finished() && !x.before.Finished() {
+		c.continued(h)
+	}
 	c.rosters(x, h)
 	c.believed(x.after, h)
+}
+
+// continued checks that the children of a shard have leases before it is at its
+// end: KCL workers never make them afterwards.
+func (c *checker) continued(h *shard) {
+	for _, child := range h.children {
+		if !child.leased {
+			c.broken("P2", "%s is at its end, but its child %s has no lease", h.name(), child.name())
+		}
+	}
 }
 
 // pinned notes since when a stream's records count that begins at latest: since
@@ -257,16 +270,21 @@ func (c *checker) entry(t *truth, h *shard, e checkpoint.Entry) {
 		}
 		return
 	}
-	for i, r := range h.records {
-		upTo := claimed
-		if at, parked := e.Keys[r.key]; parked {
-			upTo = c.covered(h, at)
-		}
-		if i < upTo && !t.through(r) {
+	for _, r := range h.records {
+		if c.covers(r, e) && !t.through(r) {
 			c.broken("P2", "the lease of %s says that %s has settled %s, but it has not", h.name(), t.name, r.name())
 			return
 		}
 	}
+}
+
+// covers says whether a record is settled for whoever has an entry.
+func (c *checker) covers(r *record, e checkpoint.Entry) bool {
+	at := e.At
+	if p, parked := e.Keys[r.key]; parked {
+		at = p
+	}
+	return slices.Index(r.shard.records, r) < c.covered(r.shard, at)
 }
 
 // covered is how many records from the front of a shard a position covers.

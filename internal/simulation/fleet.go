@@ -8,9 +8,12 @@ import (
 	"time"
 )
 
-// crashPoints are the calls during which a process may die: between a delivery
-// and its save, around the creation of children and the end of a shard, …
-var crashPoints = []string{"attempt", "letter", "renew", "take", "create", "set_children", "release", "delete", "get"}
+// CrashPoints are all the calls that a process makes: it may die before each and
+// after each had its effect. Between two calls nothing changes outside the
+// process, so that these are all the places that matter.
+var CrashPoints = []string{"attempt", "letter",
+	"prepare", "list", "get", "create", "take", "renew", "release", "ask", "set_children", "delete",
+	"DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords"}
 
 // start begins a process in a slot, unless one runs there.
 func (h *history) start(slot int) {
@@ -31,6 +34,12 @@ func (h *history) launch(slot int, id string, c configuration) {
 	h.processes = append(h.processes, p)
 	h.mu.Unlock()
 	h.happened("start")
+	if !h.calm.Load() {
+		if h.dice.chance("fleet", 0.4) {
+			p.arm(h.somewhere())
+		}
+		h.in(time.Second, func() { h.replace(p) })
+	}
 	h.logf("%s starts with %v", id, c)
 	go func() {
 		defer close(p.done)
@@ -64,22 +73,31 @@ func (h *history) kill(slot int) {
 	h.mu.Lock()
 	h.check.abandoned(p)
 	h.mu.Unlock()
-	h.again(slot)
 }
 
-// armed lets a process crash at a named point, soon.
+// somewhere is any crash point; calls that are made seldom are chosen more often.
+func (h *history) somewhere() crashPoint {
+	points := append(slices.Clone(CrashPoints), "create", "set_children", "delete", "delete", "delete")
+	return crashPoint{op: pick(h.dice, "fleet", points...), after: h.dice.chance("fleet", 0.5)}
+}
+
+// armed lets a process crash when it next comes to a point.
 func (h *history) armed(slot int) {
-	p := h.running(slot)
-	if p == nil {
-		return
+	if p := h.running(slot); p != nil {
+		p.arm(h.somewhere())
 	}
-	p.arm(crashPoint{op: crashPoints[h.dice.below("fleet", len(crashPoints))], after: h.dice.chance("fleet", 0.5), skip: h.dice.below("fleet", 3)})
-	h.in(10*time.Second, func() {
-		p.arm(crashPoint{})
-		if p.crashed() && h.slots[slot] == p {
-			h.again(slot)
+}
+
+// replace starts the slot of a process anew once it has crashed.
+func (h *history) replace(p *process) {
+	switch {
+	case p.crashed():
+		if h.slots[p.slot] == p {
+			h.again(p.slot)
 		}
-	})
+	case !p.ended() && h.now() < h.length:
+		h.in(time.Second, func() { h.replace(p) })
+	}
 }
 
 // suspend freezes a process, often for longer than the fail-over time.
@@ -111,6 +129,18 @@ func (h *history) partition(slot int) {
 	h.happened("cut off from the table")
 	h.logf("%s is cut off from the table for %s", p.id, d)
 	p.cutOff(d)
+}
+
+// expire makes a process's credentials for the streams worthless for a while.
+func (h *history) expire(slot int) {
+	p := h.running(slot)
+	if p == nil {
+		return
+	}
+	d := h.dice.span("fleet", time.Second, 30*time.Second)
+	h.happened("credentials lost")
+	h.logf("%s has no credentials for %s", p.id, d)
+	p.loseCredentials(d)
 }
 
 // retire stops a process gracefully and starts another one in its slot.
@@ -222,6 +252,7 @@ func (h *history) end() {
 	for _, p := range h.processes {
 		p.arm(crashPoint{})
 		p.cutOff(0)
+		p.loseCredentials(0)
 		p.thaw()
 	}
 	h.mu.Lock()

@@ -44,6 +44,7 @@ type history struct {
 	deployed  configuration
 	previous  configuration // before the last deployment
 	agenda    []task        // sorted by time
+	length    time.Duration // until when something goes wrong
 }
 
 // task is something that happens at a time.
@@ -108,7 +109,8 @@ func (h *history) plan() {
 	if d.chance("plan", 0.3) { // trouble from the first call on
 		h.storm(pick(d, "plan", "store", "stream"), d.span("plan", 5*time.Second, 40*time.Second))
 	}
-	length := d.span("plan", 60*time.Second, 160*time.Second)
+	h.length = d.span("plan", 60*time.Second, 160*time.Second)
+	length := h.length
 	for at := 10 * time.Second; at < length; at += d.span("plan", time.Second, 8*time.Second) {
 		h.at(at, h.event)
 	}
@@ -184,13 +186,15 @@ func (h *history) event() {
 		do     func()
 	}{
 		{4, func() { h.kill(slot) }},
-		{4, func() { h.armed(slot) }},
+		{5, func() { h.armed(slot) }},
 		{4, func() { h.suspend(slot) }},
 		{3, func() { h.partition(slot) }},
 		{2, func() { h.retire(slot) }},
+		{2, func() { h.expire(slot) }},
 		{6, h.deploy},
 		{5, func() { h.reshard(s, "split", h.split) }},
 		{5, func() { h.reshard(s, "merge", h.merge) }},
+		{2, func() { h.reshard(s, "several generations at once", h.generations) }},
 		{2, func() { h.trimming(s) }},
 		{6, h.sour},
 		{1, func() { h.deny(s) }},

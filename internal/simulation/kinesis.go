@@ -38,6 +38,7 @@ func (c *client) call(ctx context.Context, op string, do func() error) error {
 	if _, err := p.pass(); err != nil {
 		return err
 	}
+	p.reach(op, false)
 	wait := w.dice.span(place, time.Millisecond, 30*time.Millisecond)
 	if w.fault(place, "stream: slow", 0.01) {
 		wait = w.dice.span(place, time.Second, 12*time.Second)
@@ -61,6 +62,7 @@ func (c *client) call(ctx context.Context, op string, do func() error) error {
 		err = do()
 	}
 	w.mu.Unlock()
+	p.reach(op, true)
 	if w.fault(place, "stream: answer lost", 0.01) {
 		err = errConnection
 	}
@@ -71,6 +73,9 @@ func (c *client) call(ctx context.Context, op string, do func() error) error {
 }
 
 func (c *client) allowed() error {
+	if !c.process.signs() {
+		return &smithy.GenericAPIError{Code: "ExpiredTokenException", Message: "The security token included in the request is expired"}
+	}
 	if time.Now().Before(c.stream.denied) {
 		return &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not authorized to perform: kinesis:*"}
 	}

@@ -21,6 +21,7 @@ type process struct {
 	resume chan struct{} // not nil while frozen; closed in the end
 	frozen time.Duration // the time while frozen
 	cut    time.Time     // until when it does not reach the lease table
+	bare   time.Time     // until when its credentials are worth nothing
 	dead   chan struct{} // closed by crash
 	armed  crashPoint    // where it crashes next
 	cancel context.CancelFunc
@@ -34,7 +35,6 @@ type process struct {
 type crashPoint struct {
 	op    string
 	after bool // the call had its effect
-	skip  int  // calls of op that it survives
 }
 
 func newProcess(w *world, slot int, id string) *process {
@@ -130,6 +130,20 @@ func (p *process) reaches() bool {
 	return !time.Now().Before(p.cut)
 }
 
+// loseCredentials makes its credentials for the streams worthless for a while.
+func (p *process) loseCredentials(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bare = time.Now().Add(d)
+}
+
+// signs says whether its credentials for the streams are good.
+func (p *process) signs() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !time.Now().Before(p.bare)
+}
+
 func (p *process) thaw() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,17 +164,17 @@ func (p *process) arm(at crashPoint) {
 func (p *process) reach(op string, after bool) {
 	p.mu.Lock()
 	hit := p.armed.op == op && p.armed.after == after
-	if hit && p.armed.skip > 0 {
-		p.armed.skip--
-		hit = false
-	}
 	if hit {
 		p.armed = crashPoint{}
 	}
 	p.mu.Unlock()
 	if hit && !p.crashed() {
-		p.world.happened("crash at a named point")
-		p.world.logf("%s crashes at %s, effect: %v", p.id, op, after)
+		when := "before "
+		if after {
+			when = "after "
+		}
+		p.world.happened("crash " + when + op)
+		p.world.logf("%s crashes %s%s", p.id, when, op)
 		p.crash()
 	}
 }

@@ -70,7 +70,13 @@ func TestHistories(t *testing.T) {
 	if n < 100 {
 		return
 	}
-	for _, kind := range kinds {
+	wanted := kinds
+	if n >= 300 {
+		for _, op := range simulation.CrashPoints {
+			wanted = append(wanted, "crash before "+op, "crash after "+op)
+		}
+	}
+	for _, kind := range wanted {
 		if counts[kind] == 0 {
 			t.Errorf("in %d histories this never happened: %s", n, kind)
 		}
@@ -99,8 +105,8 @@ func fail(t *testing.T, r simulation.Report) {
 // kinds is everything that has to happen in some history, or the simulation
 // has gone blind.
 var kinds = []string{
-	"start", "crash", "crash at a named point", "freeze", "cut off from the table", "graceful stop",
-	"split", "merge", "lease deleted", "step back after a crash or loss",
+	"start", "crash", "freeze", "cut off from the table", "credentials lost", "graceful stop",
+	"split", "merge", "several generations at once", "lease deleted", "step back after a crash or loss", "delivered again",
 	"configuration: added", "configuration: removed", "configuration: renamed", "configuration: rolled back", "roster: added",
 	"receiver is slow", "receiver fails", "receiver hangs", "receiver is down", "receiver answers 401",
 	"receiver: 400", "receiver: 503", "receiver: answer lost", "receiver: hangs", "receiver: slow answer",

@@ -180,6 +180,17 @@ func (w *world) merge(s *stream) bool {
 	return true
 }
 
+// generations splits and merges several times in one moment; w.mu is held.
+func (w *world) generations(s *stream) bool {
+	done := 0
+	for range 2 + w.dice.below("reshard", 3) {
+		if len(s.shards) < maxShards && (w.dice.chance("reshard", 0.5) && w.split(s) || w.merge(s)) {
+			done++
+		}
+	}
+	return done > 1
+}
+
 // trim lets go of what nobody needs again, as a retention does that was long
 // enough: records, and whole shards. w.mu is held.
 func (w *world) trim(s *stream) (records, shards bool) {

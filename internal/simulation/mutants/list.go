@@ -41,6 +41,20 @@ var mutants = []mutant{
 	{"a lease is taken before the fail-over time", []change{
 		{"checkpoint", `now-n.at > s.failover`, `now-n.at > s.failover/3`},
 	}},
+	{"a lease expires by the clock, whatever its counter says", []change{
+		{"checkpoint", `if known && old.lease.as(l) {`, `if known && old.lease.Owner == l.Owner {`},
+	}},
+	{"a tenure is counted from the answer, not from the request", []change{
+		{"checkpoint", `	sent := t.h.cfg.Clock()
+		call, cancel := t.h.call(ctx)
+		err := write(call)
+		cancel()
+`, `	call, cancel := t.h.call(ctx)
+		err := write(call)
+		cancel()
+		sent := t.h.cfg.Clock()
+`},
+	}},
 	{"a tenure does not end when its time is over", []change{
 		{"checkpoint", `if t.h.cfg.Clock() < time.Duration(t.until.Load()) {`, `if t.h.cfg.Clock() < 1<<62 {`},
 		{"checkpoint", `	if t.Valid() {
@@ -66,6 +80,29 @@ var mutants = []mutant{
 	}
 `, ``},
 	}},
+	{"a shard is at its end before its children have leases", []change{
+		{"pipeline", `	if !lease.Finished() {
+		if err := s.createChildren(ctx, lease, children); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	if err := s.save(ctx); err != nil {
+		return fmt.Errorf("save the end of %s: %w", lease.Key, err)
+	}
+`, `	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	if err := s.save(ctx); err != nil {
+		return fmt.Errorf("save the end of %s: %w", lease.Key, err)
+	}
+	if err := s.createChildren(ctx, lease, children); err != nil {
+		return err
+	}
+`},
+	}},
 	{"gates are ignored", []change{
 		{"pipeline", `		if _, behind := p.Behind[name]; behind {
 			return false
@@ -74,6 +111,11 @@ var mutants = []mutant{
 	}},
 	{"gates ignore the parents' rosters", []change{
 		{"pipeline", `if len(p.Roster) > 0 && !slices.Contains(p.Roster, name) {`, `if false {`},
+	}},
+	{"a subscriber gets again what it has settled", []change{
+		{"pipeline", `	return at.Covers(e.Position, e.Arrival)
+}`, `	return at.Covers(e.Position, e.Arrival) && false
+}`},
 	}},
 	{"what a gate holds is not saved", []change{
 		{"pipeline", `	maps.Copy(saved.Behind, p.held)

@@ -28,7 +28,7 @@ test: ## every test that needs Go alone, under the race detector
 	@$(if $(RACE),,echo "make test: no C compiler, so the race detector is off")
 	$(GO) test $(RACE) -timeout 15m ./...
 
-test-peers: ## the conformance suites against emulators that others wrote (installed into .peers/)
+test-peers: ## the suites against servers that others wrote (installed into .peers/; docs/peers.md)
 	internal/peers/run
 
 check: format-check vet staticcheck tidy-check deploy-check ## format, vet, staticcheck, go.mod, deploy files

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -40,19 +39,6 @@ func localTables(t *testing.T) (*dynamodb.Client, *localaws.Server) {
 	}), server
 }
 
-// peerTables is a client of the server that SHARDLINE_PEER_DYNAMODB names.
-func peerTables(t *testing.T) *dynamodb.Client {
-	t.Helper()
-	endpoint := os.Getenv("SHARDLINE_PEER_DYNAMODB")
-	if endpoint == "" {
-		t.Skip("SHARDLINE_PEER_DYNAMODB is not set: no DynamoDB server that others wrote to test against")
-	}
-	return dynamodb.NewFromConfig(aws.Config{
-		Region: "eu-west-1", BaseEndpoint: aws.String(endpoint),
-		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
-	})
-}
-
 func openTables(t *testing.T, client *dynamodb.Client, change ...func(*checkpoint.DynamoDBConfig)) *checkpoint.DynamoDB {
 	t.Helper()
 	name := "app-" + strings.ToLower(rand.Text()[:10])
@@ -70,14 +56,6 @@ func openTables(t *testing.T, client *dynamodb.Client, change ...func(*checkpoin
 func TestDynamoDB(t *testing.T) {
 	client, _ := localTables(t)
 	storetest.Run(t, func(t *testing.T) checkpoint.Store { return openTables(t, client) })
-}
-
-func TestPeerDynamoDB(t *testing.T) {
-	client := peerTables(t)
-	storetest.Run(t, func(t *testing.T) checkpoint.Store { return openTables(t, client) })
-	t.Run("Items", func(t *testing.T) { testItems(t, client) })
-	t.Run("Foreign", func(t *testing.T) { testForeign(t, client) })
-	t.Run("Overflow", func(t *testing.T) { testOverflow(t, client) })
 }
 
 func TestItems(t *testing.T) {

@@ -2,13 +2,11 @@ package consumers_test
 
 import (
 	"context"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/shardline/shardline/consumers"
 	"github.com/shardline/shardline/consumers/readertest"
@@ -84,49 +82,4 @@ func newLocal(t *testing.T, config localaws.Config) local {
 func TestReaderOnLocalAWS(t *testing.T) {
 	l := newLocal(t, localaws.Config{ListShardsPage: 2, StatusDelay: 20 * time.Millisecond})
 	readertest.Run(t, readertest.Env{Admin: l.admin, Base: l.base, Role: l.role, Drop: l.TrimShard})
-}
-
-// TestPeers runs the suite on servers that others wrote, as far as the
-// environment names them.
-func TestPeers(t *testing.T) {
-	peers := []struct {
-		name, variable string
-		test           func(t *testing.T, endpoint string)
-	}{
-		{"kinesis", "SHARDLINE_PEER_KINESIS", testPeerKinesis},
-		{"sts", "SHARDLINE_PEER_STS", testPeerSTS},
-	}
-	none := true
-	for _, peer := range peers {
-		if endpoint := os.Getenv(peer.variable); endpoint != "" {
-			none = false
-			t.Run(peer.name, func(t *testing.T) { peer.test(t, endpoint) })
-		}
-	}
-	if none {
-		t.Skip("no peer: SHARDLINE_PEER_KINESIS or SHARDLINE_PEER_STS has to be its URL (make test-peers)")
-	}
-}
-
-// testPeerKinesis is for kinesis-mock. Its accounts are access key ids of 12
-// digits, and anyone may read any stream by its ARN.
-func testPeerKinesis(t *testing.T, endpoint string) {
-	readertest.Run(t, readertest.Env{
-		Admin: account(endpoint, streamAccount, "secret", ""),
-		Base:  account(endpoint, ownAccount, "secret", ""),
-	})
-}
-
-// testPeerSTS is for moto. Its keys are bound to the account of the role that
-// they were issued for, and other accounts' streams do not exist for them: so
-// what the source reads it reads through its role.
-func testPeerSTS(t *testing.T, endpoint string) {
-	base := account(endpoint, "AKIAIOSFODNN7EXAMPLE", "secret", "")
-	role := &consumers.Role{ARN: "arn:aws:iam::" + streamAccount + ":role/shardline-reader", ExternalID: "partner-7"}
-	admin := base.Copy()
-	admin.Credentials = consumers.NewCredentials(consumers.CredentialsConfig{Name: "admin", Application: "readertest",
-		Role: consumers.Role{ARN: "arn:aws:iam::" + streamAccount + ":role/admin"}, STS: sts.NewFromConfig(base)})
-	reshard := "the peer goes on putting into closed shards and names no children"
-	readertest.Run(t, readertest.Env{Admin: admin, Base: base, Role: role,
-		LeftOut: map[string]string{"Split": reshard, "Merge": reshard, "Pages": "the peer ignores ExclusiveStartShardId"}})
 }

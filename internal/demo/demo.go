@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/shardline/shardline/internal/daemon"
 )
 
 // Config says how the demo runs.
@@ -57,7 +60,7 @@ type run struct {
 	ledger       *Ledger
 	cloud        *cloud
 	destinations []destination
-	workers      []*process
+	workers      []*daemon.Process
 	addresses    []string // the workers' metrics listeners, in step with workers
 	config       string   // the workers' file
 	began        time.Time
@@ -91,8 +94,8 @@ func Run(ctx context.Context, c Config) (ok bool, err error) {
 	r.say("%d receivers; workers are processes of `shardline run --config %s`", len(r.destinations), r.config)
 	defer func() {
 		for _, w := range r.workers {
-			if _, ended := w.ended(); !ended {
-				w.kill()
+			if _, ended := w.Ended(); !ended {
+				w.Kill()
 			}
 		}
 	}()
@@ -109,10 +112,10 @@ func Run(ctx context.Context, c Config) (ok bool, err error) {
 	}
 	clean := true
 	for _, w := range r.workers {
-		if _, ended := w.ended(); ended {
+		if _, ended := w.Ended(); ended {
 			continue // killed
 		}
-		if err := w.stop(30 * time.Second); err != nil {
+		if err := w.Stop(30 * time.Second); err != nil {
 			clean = false
 			r.say("NOT CLEAN: %v", err)
 		}
@@ -152,12 +155,13 @@ func (r *run) start() error {
 		return err
 	}
 	name := fmt.Sprintf("worker-%d", len(r.workers)+1)
-	w, err := startProcess(r.Executable, r.Dir, name, r.config, append(r.cloud.environment, "DEMO_METRICS="+address))
+	w, err := daemon.Start(r.Executable, r.Dir, name, r.config,
+		append(slices.Clone(r.cloud.environment), "DEMO_METRICS="+address, "DEMO_DIR="+r.Dir, "DEMO_WORKER="+name))
 	if err != nil {
 		return err
 	}
 	r.workers, r.addresses = append(r.workers, w), append(r.addresses, address)
-	r.say("%s started: pid %d, http://%s/metrics, log %s", name, w.cmd.Process.Pid, address, w.log)
+	r.say("%s started: pid %d, http://%s/metrics, log %s", name, w.ID(), address, w.Log)
 	return nil
 }
 
@@ -176,8 +180,8 @@ func (r *run) feedAndDisturb(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-kill:
-			r.workers[0].kill()
-			r.say("%s killed (SIGKILL): its shards go to the others after the fail-over time of 3s", r.workers[0].name)
+			r.workers[0].Kill()
+			r.say("%s killed (SIGKILL): its shards go to the others after the fail-over time of 3s", r.workers[0].Name)
 		case <-split:
 			if err := r.cloud.SplitShard(r.cloud.streams[0], "shardId-000000000000"); err != nil {
 				return fmt.Errorf("split a shard: %w", err)
@@ -193,8 +197,8 @@ func (r *run) feedAndDisturb(ctx context.Context) error {
 		case <-tick.C:
 			r.progress()
 			for _, w := range r.workers[1:] {
-				if err, ended := w.ended(); ended {
-					return fmt.Errorf("%s ended by itself: %v: see %s", w.name, err, w.log)
+				if err, ended := w.Ended(); ended {
+					return fmt.Errorf("%s ended by itself: %v: see %s", w.Name, err, w.Log)
 				}
 			}
 			if done == nil && r.through() {
@@ -240,8 +244,8 @@ func (r *run) keep(ctx context.Context) {
 		fmt.Fprintln(r.Out, "  export "+e)
 	}
 	for i, w := range r.workers {
-		if _, ended := w.ended(); !ended {
-			fmt.Fprintf(r.Out, "  %s: http://%s/metrics http://%s/readyz\n", w.name, r.addresses[i], r.addresses[i])
+		if _, ended := w.Ended(); !ended {
+			fmt.Fprintf(r.Out, "  %s: http://%s/metrics http://%s/readyz\n", w.Name, r.addresses[i], r.addresses[i])
 		}
 	}
 	<-ctx.Done()

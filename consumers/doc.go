@@ -10,8 +10,10 @@
 //
 // Data flow: NewBase loads Shardline's own credentials. A Source assumes its
 // role with them and lists the stream's shards; a Reader polls one shard and
-// hands batches to whoever called Read. Nothing is read ahead, so a reader that
-// nobody calls holds no records. The Producer goes the other way: it puts
+// hands batches to whoever called Read. Aggregated records of the Kinesis
+// Producer Library come as their user records. Nothing is read ahead, so a
+// reader that nobody calls holds no more than the rest of an answer that is too
+// large for one batch. The Producer goes the other way: it puts
 // messages into a stream, in order per key.
 //
 // Failure: every error names the operation, its object and the service's own

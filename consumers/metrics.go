@@ -7,8 +7,10 @@ import "github.com/prometheus/client_golang/prometheus"
 // its reader is forgotten.
 type Metrics struct {
 	records, bytes, reads, throttles *prometheus.CounterVec // source, shard
+	userRecords                      *prometheus.CounterVec // source, shard
 	lag                              *prometheus.GaugeVec   // source, shard
 	errors                           *prometheus.CounterVec // source, reason
+	aggregates                       *prometheus.CounterVec // source, outcome
 	gaps                             *prometheus.CounterVec // source
 	expiry                           *prometheus.GaugeVec   // source
 	refreshFailures                  *prometheus.CounterVec // source
@@ -23,19 +25,22 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "shardline_consumers_" + name, Help: help}, labels)
 	}
 	m := &Metrics{
-		records:   counter("records_total", "Records read from a shard.", "source", "shard"),
-		bytes:     counter("bytes_total", "Bytes of data of the records read from a shard.", "source", "shard"),
-		reads:     counter("reads_total", "GetRecords calls on a shard, failed ones among them.", "source", "shard"),
-		throttles: counter("read_throttles_total", "Reads of a shard that the service refused because of their rate or size.", "source", "shard"),
-		lag:       gauge("lag_seconds", "How far behind the tip of its shard the last read was, by the service's clock.", "source", "shard"),
-		errors:    counter("read_errors_total", "Reads that failed, by reason; each is tried again.", "source", "reason"),
-		gaps:      counter("gaps_total", "Times the record of a position was trimmed before the records behind it were read: some of those may be lost.", "source"),
+		records:     counter("records_total", "Records read from a shard, an aggregated one counted once.", "source", "shard"),
+		userRecords: counter("user_records_total", "Records handed on from a shard, the user records of an aggregated one each.", "source", "shard"),
+		bytes:       counter("bytes_total", "Bytes of data of the records read from a shard.", "source", "shard"),
+		reads:       counter("reads_total", "GetRecords calls on a shard, failed ones among them.", "source", "shard"),
+		throttles:   counter("read_throttles_total", "Reads of a shard that the service refused because of their rate or size.", "source", "shard"),
+		lag:         gauge("lag_seconds", "How far behind the tip of its shard the last read was, by the service's clock.", "source", "shard"),
+		errors:      counter("read_errors_total", "Reads that failed, by reason; each is tried again.", "source", "reason"),
+		aggregates: counter("aggregated_records_total",
+			"Records that look aggregated, by what became of them: expanded, empty, out_of_range (dropped: a user record belongs to another shard) or damaged (handed on as it is).", "source", "outcome"),
+		gaps: counter("gaps_total", "Times the record of a position was trimmed before the records behind it were read: some of those may be lost.", "source"),
 		expiry: gauge("credentials_expiry_timestamp_seconds",
 			"When the credentials of a source's role expire, in Unix time by this host's clock; 0: there are none. The base role is the source \"base\".", "source"),
 		refreshFailures: counter("credentials_refresh_failures_total", "Times a source's role could not be assumed.", "source"),
 	}
 	if reg != nil {
-		reg.MustRegister(m.records, m.bytes, m.reads, m.throttles, m.lag, m.errors, m.gaps, m.expiry, m.refreshFailures)
+		reg.MustRegister(m.records, m.userRecords, m.aggregates, m.bytes, m.reads, m.throttles, m.lag, m.errors, m.gaps, m.expiry, m.refreshFailures)
 	}
 	return m
 }
@@ -45,11 +50,14 @@ func (m *Metrics) addSource(source string) {
 	for _, r := range reasons {
 		m.errors.WithLabelValues(source, string(r))
 	}
+	for _, o := range outcomes {
+		m.aggregates.WithLabelValues(source, string(o))
+	}
 	m.gaps.WithLabelValues(source)
 }
 
 func (m *Metrics) forgetShard(source, shard string) {
-	for _, v := range []*prometheus.CounterVec{m.records, m.bytes, m.reads, m.throttles} {
+	for _, v := range []*prometheus.CounterVec{m.records, m.userRecords, m.bytes, m.reads, m.throttles} {
 		v.DeleteLabelValues(source, shard)
 	}
 	m.lag.DeleteLabelValues(source, shard)
@@ -57,16 +65,17 @@ func (m *Metrics) forgetShard(source, shard string) {
 
 // shardMetrics are the values of one shard.
 type shardMetrics struct {
-	records, bytes, reads, throttles prometheus.Counter
-	lag                              prometheus.Gauge
+	records, userRecords, bytes, reads, throttles prometheus.Counter
+	lag                                           prometheus.Gauge
 }
 
 func (m *Metrics) shard(source, shard string) shardMetrics {
 	return shardMetrics{
-		records:   m.records.WithLabelValues(source, shard),
-		bytes:     m.bytes.WithLabelValues(source, shard),
-		reads:     m.reads.WithLabelValues(source, shard),
-		throttles: m.throttles.WithLabelValues(source, shard),
-		lag:       m.lag.WithLabelValues(source, shard),
+		records:     m.records.WithLabelValues(source, shard),
+		userRecords: m.userRecords.WithLabelValues(source, shard),
+		bytes:       m.bytes.WithLabelValues(source, shard),
+		reads:       m.reads.WithLabelValues(source, shard),
+		throttles:   m.throttles.WithLabelValues(source, shard),
+		lag:         m.lag.WithLabelValues(source, shard),
 	}
 }

@@ -20,7 +20,7 @@ const (
 	// minPause keeps the service's limit of five reads per second and shard.
 	minPause = 200 * time.Millisecond
 	// maxRecords is the service's limit of one read.
-	maxRecords = 10_000
+	maxRecords = pipeline.ReadRecords
 	// iteratorAge is when an iterator is no longer used: the service keeps it
 	// for five minutes.
 	iteratorAge = 4*time.Minute + 30*time.Second
@@ -52,11 +52,20 @@ type reader struct {
 func once(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} }
 
 // Wait returns when the next read is due.
-func (r *reader) Wait(ctx context.Context) error { return pause(ctx, time.Until(r.due)) }
+func (r *reader) Wait(ctx context.Context) error {
+	if r.left() {
+		return ctx.Err()
+	}
+	return pause(ctx, time.Until(r.due))
+}
 
 // Read makes one GetRecords call, and one for an iterator when it needs one.
-// After an error the next Read continues at the same place.
+// What is left of the last call's answer comes first, without a call. After an
+// error the next Read continues at the same place.
 func (r *reader) Read(ctx context.Context) (pipeline.Batch, error) {
+	if r.left() {
+		return r.closing(pipeline.Batch{Records: r.more(), Lag: r.lag}), nil
+	}
 	if r.end.End {
 		return r.end, nil
 	}
@@ -192,21 +201,25 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 	} else {
 		r.due = r.called.Add(minPause)
 	}
-	batch := pipeline.Batch{Records: records, Lag: r.lag, Gap: gap}
-	if r.iterator != "" {
-		return batch
-	}
-	if len(out.ChildShards) == 0 {
+	if r.iterator == "" && len(out.ChildShards) == 0 {
 		// The records first; the listing has to say what the answer does not.
 		r.ended = true
 		r.due = r.called.Add(minPause)
-		return batch
+	} else if r.iterator == "" {
+		var children []checkpoint.Shard
+		for _, child := range out.ChildShards {
+			children = append(children, childShard(child))
+		}
+		r.finished(children)
 	}
-	for _, child := range out.ChildShards {
-		batch.Children = append(batch.Children, childShard(child))
+	return r.closing(pipeline.Batch{Records: records, Lag: r.lag, Gap: gap})
+}
+
+// closing makes a batch the last one if it is.
+func (r *reader) closing(batch pipeline.Batch) pipeline.Batch {
+	if !r.left() {
+		batch.End, batch.Children = r.end.End, r.end.Children
 	}
-	r.finished(batch.Children)
-	batch.End = true
 	return batch
 }
 

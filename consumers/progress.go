@@ -1,7 +1,7 @@
 package consumers
 
 import (
-	"slices"
+	"math"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
@@ -26,35 +26,62 @@ type progress struct {
 	// first one read is beyond it.
 	from    checkpoint.Position
 	proving bool // the reading began at from's record, which has yet to be seen
+
+	hashKeys hashRange      // the shard's
+	raw      []types.Record // taken and not returned yet, from the first on
+	inner    aggregate      // of the first, when it is open
+	warned   map[outcome]bool
 }
 
-// take turns records as the service gave them into those that from does not
-// cover, and moves from to the last. The gap, if there is one, lies before them.
+// take accepts records as the service gave them, and returns the first of
+// those that from does not cover; more returns the rest. The gap, if there is
+// one, lies before them.
 func (p *progress) take(raw []types.Record) ([]pipeline.Record, *pipeline.Gap) {
 	if len(raw) == 0 {
-		return nil, nil
+		return p.more(), nil
 	}
 	gap := p.prove(raw[0])
-	records := make([]pipeline.Record, 0, len(raw))
 	bytes := 0
 	for i := range raw {
-		records = expand(records, &raw[i])
 		bytes += len(raw[i].Data)
 	}
 	p.metrics.records.Add(float64(len(raw)))
 	p.metrics.bytes.Add(float64(bytes))
-	if p.from.IsNumber() {
-		// They come in order: what from covers is at the front.
-		first := slices.IndexFunc(records, func(r pipeline.Record) bool { return r.Position.Compare(p.from) > 0 })
-		if first < 0 {
-			first = len(records)
+	p.raw = append(p.raw, raw...)
+	return p.more(), gap
+}
+
+// left says whether more has anything to return.
+func (p *progress) left() bool { return len(p.raw) > 0 }
+
+// more returns records of what was taken, and moves from to the last of them.
+// They are as many as one answer of plain records may hold, at most: aggregated
+// records may be thousands of times as many, and are opened as they are needed.
+func (p *progress) more() []pipeline.Record {
+	records := make([]pipeline.Record, 0, min(len(p.raw), pipeline.ReadRecords))
+	covering := p.from.IsNumber() // records come in order: what from covers is at the front
+	for len(p.raw) > 0 && len(records) < pipeline.ReadRecords {
+		if covering && checkpoint.Number(aws.ToString(p.raw[0].SequenceNumber), math.MaxInt64).Compare(p.from) <= 0 {
+			p.shift() // whatever is in it
+			continue
 		}
-		records = records[first:]
+		r := p.expand()
+		if covering {
+			if r.Position.Compare(p.from) <= 0 {
+				continue
+			}
+			covering = false
+		}
+		records = append(records, r)
 	}
 	if len(records) > 0 {
 		p.from = records[len(records)-1].Position
 	}
-	return records, gap
+	if len(p.raw) == 0 {
+		p.raw = nil
+	}
+	p.metrics.userRecords.Add(float64(len(records)))
+	return records
 }
 
 // prove looks at the first record of a reading that began at from's own
@@ -80,9 +107,16 @@ func (p *progress) prove(first types.Record) *pipeline.Gap {
 	return gap
 }
 
-// expand appends the user records of a record: itself, at sub-sequence number
-// 0. The data is the SDK's own slice.
-func expand(into []pipeline.Record, raw *types.Record) []pipeline.Record {
+// expand returns the next record of what was taken: a user record of an
+// aggregate, or a record as it is, at sub-sequence number 0. The data is the
+// SDK's own slice.
+//
+// An aggregate that nobody gets anything of, because it is empty or because
+// the range drops it, becomes one blank record at its last position. So
+// positions move past it: nothing stands still, or reads it again, because of
+// it.
+func (p *progress) expand() pipeline.Record {
+	raw := &p.raw[0]
 	r := pipeline.Record{
 		Position:     checkpoint.Number(aws.ToString(raw.SequenceNumber), 0),
 		PartitionKey: aws.ToString(raw.PartitionKey),
@@ -91,5 +125,78 @@ func expand(into []pipeline.Record, raw *types.Record) []pipeline.Record {
 	if raw.ApproximateArrivalTimestamp != nil {
 		r.Arrival = *raw.ApproximateArrivalTimestamp
 	}
-	return append(into, r)
+	if !p.inner.open() && looksAggregated(raw.Data) {
+		switch a, what := p.open(raw); what {
+		case outcomeExpanded:
+			p.inner = a
+		case outcomeEmpty, outcomeOutOfRange:
+			r.Blank, r.Data = true, nil
+			r.Position.Sub = max(0, a.count-1)
+		}
+	}
+	if p.inner.open() {
+		r.Position.Sub = p.inner.next
+		u := p.inner.take()
+		r.PartitionKey, r.Data = p.inner.keys[u.key], u.data
+	}
+	if !p.inner.open() {
+		p.inner = aggregate{}
+		p.shift()
+	}
+	return r
+}
+
+// shift lets go of the first record.
+func (p *progress) shift() {
+	p.raw[0] = types.Record{}
+	p.raw = p.raw[1:]
+}
+
+// outcome is what became of a record that looks aggregated: the values of a
+// metric's label.
+type outcome string
+
+const (
+	outcomeExpanded   outcome = "expanded"
+	outcomeEmpty      outcome = "empty"        // it holds nothing
+	outcomeOutOfRange outcome = "out_of_range" // dropped: a user record belongs to another shard
+	outcomeDamaged    outcome = "damaged"      // handed on as it is
+)
+
+var outcomes = []outcome{outcomeExpanded, outcomeEmpty, outcomeOutOfRange, outcomeDamaged}
+
+// open opens an aggregated record and decides what becomes of it.
+func (p *progress) open(raw *types.Record) (aggregate, outcome) {
+	a, err := openAggregate(raw.Data)
+	what := outcomeExpanded
+	switch {
+	case err != nil:
+		what = outcomeDamaged
+	case a.count == 0:
+		what = outcomeEmpty
+	case p.source.outOfRange == DropOutOfRange && !a.within(p.hashKeys):
+		what = outcomeOutOfRange
+	}
+	if aws.ToString(raw.SequenceNumber) == p.from.Sequence {
+		return a, what // it comes again, to be continued
+	}
+	p.source.metrics.aggregates.WithLabelValues(p.source.name, string(what)).Inc()
+	if p.warned[what] {
+		return a, what
+	}
+	switch what {
+	case outcomeDamaged:
+		p.logger.Warn("a record looks aggregated and is none: it is delivered as it is, and so are further ones",
+			zap.Stringp("sequence_number", raw.SequenceNumber), zap.Error(err))
+	case outcomeOutOfRange:
+		p.logger.Warn("dropped an aggregated record with a user record of another shard, as the producer library sends such records again; further ones are counted",
+			zap.Stringp("sequence_number", raw.SequenceNumber), zap.Int64("user_records", a.count))
+	default:
+		return a, what
+	}
+	if p.warned == nil {
+		p.warned = make(map[outcome]bool)
+	}
+	p.warned[what] = true
+	return a, what
 }

@@ -37,11 +37,26 @@ type Config struct {
 	Role         *Role  // nil: the base credentials
 	Application  string // default session name
 	PollInterval time.Duration
+	OutOfRange   OutOfRange
 	Base         aws.Config
 	Client       Client // nil: the service, with the role's credentials; else Role is not used
 	Metrics      *Metrics
 	Logger       *zap.Logger
 }
+
+// OutOfRange says what becomes of an aggregated record with a user record whose
+// hash key is not the shard's.
+type OutOfRange int
+
+const (
+	// DropOutOfRange drops the whole aggregate, as the Kinesis Client Library
+	// does: it was made before a split or merge, and its producer, which sees
+	// from the answer that it came to another shard than expected, sends each
+	// of its user records again.
+	DropOutOfRange OutOfRange = iota
+	// DeliverOutOfRange delivers it, for producers that do not send it again.
+	DeliverOutOfRange
+)
 
 // Source is one stream, by polling. It implements pipeline.Source.
 type Source struct {
@@ -50,6 +65,7 @@ type Source struct {
 	account     string
 	stream      string
 	poll        time.Duration
+	outOfRange  OutOfRange
 	client      Client
 	credentials *Credentials            // nil: the base's
 	signer      aws.CredentialsProvider // whichever the client signs with
@@ -75,7 +91,7 @@ func NewSource(c Config) (*Source, error) {
 	s := &Source{
 		name: c.Name, arn: c.StreamARN, account: stream.AccountID,
 		stream: strings.TrimPrefix(stream.Resource, streamResource),
-		poll:   max(c.PollInterval, minPause),
+		poll:   max(c.PollInterval, minPause), outOfRange: c.OutOfRange,
 		client: c.Client, signer: c.Base.Credentials,
 		metrics: c.Metrics, logger: c.Logger.With(zap.String("source", c.Name)),
 	}
@@ -180,7 +196,7 @@ func listedShard(shard types.Shard) checkpoint.Shard {
 // and holds nothing to give back but the shard's metrics: see Forget.
 func (s *Source) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
 	return &reader{progress: progress{
-		source: s, shard: shard.ID, from: from,
+		source: s, shard: shard.ID, from: from, hashKeys: rangeOf(shard),
 		metrics: s.metrics.shard(s.name, shard.ID),
 		logger:  s.logger.With(zap.String("shard", shard.ID)),
 	}}

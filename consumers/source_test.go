@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/consumers"
@@ -114,8 +115,9 @@ func TestMetricsArePlainAndForgotten(t *testing.T) {
 	})
 }
 
-// metric is the sum of all values of a counter or gauge.
-func metric(t *testing.T, reg prometheus.Gatherer, name string) float64 {
+// metric is the sum of the values of a counter or gauge; with labels, of those
+// that have these label values.
+func metric(t *testing.T, reg prometheus.Gatherer, name string, labels ...string) float64 {
 	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {
@@ -126,6 +128,11 @@ func metric(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 		if f.GetName() == name {
 			found = true
 			for _, m := range f.GetMetric() {
+				if slices.ContainsFunc(labels, func(value string) bool {
+					return !slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetValue() == value })
+				}) {
+					continue
+				}
 				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}

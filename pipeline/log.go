@@ -41,6 +41,9 @@ type Log struct {
 // entryBytes is what an entry takes beside its data.
 const entryBytes = 256
 
+// readBytes is what the entries of one batch take at most.
+const readBytes = ReadBytes + ReadRecords*entryBytes
+
 func newLog() *Log {
 	origin := &Entry{}
 	return &Log{head: origin, tail: origin, byKey: make(map[string]*Entry), room: make(chan struct{}, 1)}

@@ -14,6 +14,7 @@ type Record struct {
 	PartitionKey string
 	Data         []byte    // shared by all subscribers: nobody writes to it
 	Arrival      time.Time // approximate arrival time, by the stream's clock
+	Blank        bool      // nothing to deliver: it is here for its position alone
 
 	// Filled in by the worker before the record is appended.
 	Description
@@ -74,14 +75,18 @@ type Reader interface {
 	// Wait returns when the next read is due: it paces reads, and backs off
 	// after an error of Read.
 	Wait(ctx context.Context) error
-	// Read reads at most ReadBytes bytes of records. After an error the next
-	// Read continues at the same place.
+	// Read returns at most ReadRecords records with ReadBytes bytes of data.
+	// After an error the next Read continues at the same place.
 	Read(ctx context.Context) (Batch, error)
 }
 
 // ReadBytes bounds the data of one batch: the service's limit per call, and
 // the largest record.
 const ReadBytes = 10 << 20
+
+// ReadRecords bounds the records of one batch: the service's limit per call.
+// Aggregated records may hold many more, which come in further batches.
+const ReadRecords = 10_000
 
 // Batch is the answer of one read.
 type Batch struct {

@@ -211,7 +211,7 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 		if err := reader.Wait(ctx); err != nil {
 			return context.Cause(ctx)
 		}
-		if err := w.budget.reserve(ctx, log, ReadBytes); err != nil {
+		if err := w.budget.reserve(ctx, log, readBytes); err != nil {
 			return err
 		}
 		before := log.bytes
@@ -223,7 +223,7 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 		if err == nil {
 			unkept = s.append(ctx, log, batch.Records)
 		}
-		w.budget.release(ReadBytes - (log.bytes - before))
+		w.budget.release(readBytes - (log.bytes - before))
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -269,7 +269,9 @@ func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
 		r := &records[i]
 		skipped := false
 		var err error
-		if r.Description, err = s.source.config.Describe(r.PartitionKey, r.Data); err != nil {
+		if r.Blank {
+			skipped = true
+		} else if r.Description, err = s.source.config.Describe(r.PartitionKey, r.Data); err != nil {
 			s.wake() // what is before it does not wait for its dead letter
 			if err := s.source.unreadable(ctx, s, *r, err); err != nil {
 				return err

@@ -109,6 +109,26 @@ func TestUnreadableWaits(t *testing.T) {
 	})
 }
 
+// TestBlankRecords: they are given to nobody, and positions move past them.
+func TestBlankRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, tape, a := &checkpoint.Memory{}, newTape("s-1"), newInbox("a")
+		tape.put("s-1", "x 1", "k 2", "x 3", "k 4", "x 5")
+		for _, i := range []int{0, 2, 4} {
+			tape.shards["s-1"].records[i].Blank = true // else describeKeyed refuses them
+		}
+		tape.shards["s-1"].records[4].Position.Sub = 7
+		stop := runSource(t, store, pipeline.SourceConfig{Source: tape, Describe: describeKeyed,
+			Subscribers: []pipeline.Subscription{{Subscriber: a}}})
+		time.Sleep(30 * time.Second)
+		expect(t, a, "k 2, k 4")
+		if at, want := checkpointOf(t, store), checkpoint.Number("5", 7); at != want {
+			t.Errorf("checkpoint %s, want %s", at, want)
+		}
+		stop()
+	})
+}
+
 // TestArrivalsOutOfOrder begins at a time, near which the arrivals are not in
 // the order of the records: what was delivered stays settled.
 func TestArrivalsOutOfOrder(t *testing.T) {

@@ -150,6 +150,9 @@ const (
 
 	ReadPolling = "polling"
 
+	OutOfRangeDrop    = "drop"
+	OutOfRangeDeliver = "deliver"
+
 	KeyPartitionKey = "partition_key"
 	KeyHotelCode    = "hotel_code"
 

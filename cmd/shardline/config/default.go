@@ -39,6 +39,7 @@ func defaultSource() Source {
 	return Source{
 		Read:         ReadPolling,
 		PollInterval: 500 * time.Millisecond,
+		OutOfRange:   OutOfRangeDrop,
 		Key:          KeyPartitionKey,
 	}
 }

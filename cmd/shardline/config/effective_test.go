@@ -53,7 +53,7 @@ func TestDefaults(t *testing.T) {
 			Name:            "hotels",
 			Stream:          config.StreamARN{Partition: "aws", Region: "eu-west-1", Account: "111111111111", Name: "hotels"},
 			InitialPosition: config.InitialPosition{Kind: "latest"},
-			Read:            "polling", PollInterval: 500 * time.Millisecond, Key: "partition_key",
+			Read:            "polling", PollInterval: 500 * time.Millisecond, OutOfRange: "drop", Key: "partition_key",
 			Subscribers: config.Subscribers{Names: []string{"partner"}},
 		}},
 		Pipeline: config.Pipeline{Window: 64 << 20, DrainTimeout: 20 * time.Second},
@@ -100,6 +100,7 @@ func TestFull(t *testing.T) {
 	equal("subscribers", a.SubscriberNames(c), []string{"plain", "basic", "bearer", "header"})
 	equal("subscribers", b.SubscriberNames(c), []string{"basic"})
 	equal("poll interval", a.PollInterval, 250*time.Millisecond)
+	equal("out of range", []string{a.OutOfRange, b.OutOfRange}, []string{"deliver", "drop"})
 
 	// What a destination names itself goes over delivery, field by field.
 	common := config.Delivery{Timeout: 5 * time.Second, Concurrency: 8, OnExhausted: "dead_letter", Compression: "none", Response: "opentravel",

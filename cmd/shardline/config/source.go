@@ -29,6 +29,13 @@ type Source struct {
 	// Shorter adds less latency; a shard answers five reads a second to all
 	// its consumers together.
 	PollInterval time.Duration `yaml:"poll_interval"`
+	// What becomes of an aggregated record (of the Kinesis Producer Library)
+	// that holds a user record with a hash key of another shard. `drop`: none of
+	// it is delivered, as with the Kinesis Client Library: around a split or
+	// merge that library's producers send such records again. `deliver`: all of
+	// it, for producers that aggregate without regard to shards and send nothing
+	// again.
+	OutOfRange string `yaml:"out_of_range" enum:"drop,deliver"`
 	// The name of the stream consumer for enhanced fan-out.
 	ConsumerName string `yaml:"consumer_name" later:"true"`
 	// What keeps records in order: records with the same key are delivered

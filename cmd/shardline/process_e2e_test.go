@@ -102,6 +102,12 @@ func startProcess(t testing.TB, name string, environment []string, args ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startExecutable(t, executable, name, environment, args...)
+}
+
+// startExecutable is startProcess with another build of the command.
+func startExecutable(t testing.TB, executable, name string, environment []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: name, cmd: exec.Command(executable, args...), done: make(chan struct{})}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "AWS_") && !strings.HasPrefix(v, "SHARDLINE_") {

@@ -11,7 +11,6 @@ type Metrics struct {
 	lag                              *prometheus.GaugeVec   // source, shard
 	errors                           *prometheus.CounterVec // source, reason
 	aggregates                       *prometheus.CounterVec // source, outcome
-	gaps                             *prometheus.CounterVec // source
 	expiry                           *prometheus.GaugeVec   // source
 	refreshFailures                  *prometheus.CounterVec // source
 }
@@ -34,13 +33,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		errors:      counter("read_errors_total", "Reads that failed, by reason; each is tried again.", "source", "reason"),
 		aggregates: counter("aggregated_records_total",
 			"Records that look aggregated, by what became of them: expanded, empty, out_of_range (dropped: a user record belongs to another shard) or damaged (handed on as it is).", "source", "outcome"),
-		gaps: counter("gaps_total", "Times the record of a position was trimmed before the records behind it were read: some of those may be lost.", "source"),
 		expiry: gauge("credentials_expiry_timestamp_seconds",
 			"When the credentials of a source's role expire, in Unix time by this host's clock; 0: there are none. The base role is the source \"base\".", "source"),
 		refreshFailures: counter("credentials_refresh_failures_total", "Times a source's role could not be assumed.", "source"),
 	}
 	if reg != nil {
-		reg.MustRegister(m.records, m.userRecords, m.aggregates, m.bytes, m.reads, m.throttles, m.lag, m.errors, m.gaps, m.expiry, m.refreshFailures)
+		reg.MustRegister(m.records, m.userRecords, m.aggregates, m.bytes, m.reads, m.throttles, m.lag, m.errors, m.expiry, m.refreshFailures)
 	}
 	return m
 }
@@ -53,7 +51,6 @@ func (m *Metrics) addSource(source string) {
 	for _, o := range outcomes {
 		m.aggregates.WithLabelValues(source, string(o))
 	}
-	m.gaps.WithLabelValues(source)
 }
 
 func (m *Metrics) forgetShard(source, shard string) {

@@ -198,6 +198,9 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 	r.iterator, r.issued = aws.ToString(out.NextShardIterator), r.called
 	if r.lag == 0 && len(raw) < maxRecords {
 		r.due = time.Now().Add(r.source.poll)
+		if len(raw) == 0 && !r.proving { // it was at the tip
+			r.since = serverTime(out.ResultMetadata, r.called).Add(-latestMargin)
+		}
 	} else {
 		r.due = r.called.Add(minPause)
 	}
@@ -219,6 +222,9 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 func (r *reader) closing(batch pipeline.Batch) pipeline.Batch {
 	if !r.left() {
 		batch.End, batch.Children = r.end.End, r.end.Children
+	}
+	if batch.End && batch.Gap == nil {
+		batch.Gap = r.unproven()
 	}
 	return batch
 }
@@ -244,7 +250,9 @@ func (r *reader) finish(ctx context.Context) (pipeline.Batch, error) {
 		return pipeline.Batch{}, fmt.Errorf("shard %s of %s gave no further iterator, but is listed as open or without children", r.shard, r.source.arn)
 	}
 	r.finished(children)
-	return r.end, nil
+	batch := r.end
+	batch.Gap = r.unproven()
+	return batch, nil
 }
 
 func (r *reader) finished(children []checkpoint.Shard) {

@@ -3,6 +3,7 @@ package consumers_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -307,18 +308,38 @@ func TestShardAndStreamGone(t *testing.T) {
 	})
 }
 
+// readGap reads one batch of records and says whether a gap lies before it.
+func readGap(t *testing.T, r pipeline.Reader) ([]string, *pipeline.Gap) {
+	t.Helper()
+	for range 20 {
+		batch, err := step(t, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(batch.Records) > 0 || batch.End {
+			var got []string
+			for _, r := range batch.Records {
+				got = append(got, r.Position.Sequence)
+			}
+			return got, batch.Gap
+		}
+	}
+	t.Fatal("nothing came")
+	return nil, nil
+}
+
 func TestTrimmedPositionIsReported(t *testing.T) {
 	tests := map[string]struct {
 		trimmed int
 		refused bool // the service refuses the position instead of starting behind it
 		from    string
 		first   int
-		gaps    float64
+		gap     string
 	}{
-		"record still there":                 {trimmed: 1, from: "107", first: 2, gaps: 0},
-		"trimmed":                            {trimmed: 4, from: "107", first: 4, gaps: 1},
-		"trimmed and refused":                {trimmed: 4, refused: true, from: "107", first: 4, gaps: 1},
-		"refused although it is still there": {trimmed: 0, refused: true, from: "107", first: 2, gaps: 0},
+		"record still there":                 {trimmed: 1, from: "107", first: 2, gap: ""},
+		"trimmed":                            {trimmed: 4, from: "107", first: 4, gap: "107:0 to 128:0"},
+		"trimmed and refused":                {trimmed: 4, refused: true, from: "107", first: 4, gap: "107:0 to 128:0"},
+		"refused although it is still there": {trimmed: 0, refused: true, from: "107", first: 2, gap: ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -326,43 +347,82 @@ func TestTrimmedPositionIsReported(t *testing.T) {
 				s := newFakeStream(8)
 				s.shards[0].trimmed = test.trimmed
 				s.refusePositions = test.refused
-				reg := prometheus.NewRegistry()
-				r := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) }).Reader(checkpoint.Shard{ID: shard0}, checkpoint.Number(test.from, 0))
+				r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, checkpoint.Number(test.from, 0))
 				if test.refused {
 					if _, err := step(t, r); err == nil {
 						t.Fatal("no error from the refused position")
 					}
 				}
-				got := read(t, r, 1)
+				got, gap := readGap(t, r)
 				if want := sequences(test.first, 8-test.first); !slices.Equal(got, want) {
 					t.Errorf("got %v, want %v", got, want)
 				}
-				if got := metric(t, reg, "shardline_consumers_gaps_total"); got != test.gaps {
-					t.Errorf("gaps_total is %v, want %v", got, test.gaps)
+				text := ""
+				if gap != nil {
+					text = fmt.Sprintf("%s to %s", gap.From, gap.To)
+					if want := s.shards[0].records[test.first].ApproximateArrivalTimestamp; !gap.Until.Equal(*want) || !gap.Since.IsZero() {
+						t.Errorf("gap from %s to %s, want until %s", gap.Since, gap.Until, want)
+					}
+				}
+				if text != test.gap {
+					t.Errorf("gap %q, want %q", text, test.gap)
 				}
 			})
 		})
 	}
 }
 
+// TestTrimmedToTheEndIsReported: the shard is closed, and nothing of it is left.
+func TestTrimmedToTheEndIsReported(t *testing.T) {
+	for _, listed := range []bool{false, true} { // the children stand in the listing only
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStream(8)
+			s.shards[0].trimmed, s.shards[0].closed, s.noChild = 8, true, listed
+			s.shards = append(s.shards, &fakeShard{id: "shardId-000000000001", parents: []string{shard0}})
+			r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, checkpoint.Number("107", 0))
+			got, gap := readGap(t, r)
+			if len(got) != 0 || gap == nil || *gap != (pipeline.Gap{From: checkpoint.Number("107", 0)}) {
+				t.Errorf("got %v, gap %+v", got, gap)
+			}
+			if batch, _ := step(t, r); batch.Gap != nil {
+				t.Errorf("again a gap: %+v", batch.Gap)
+			}
+		})
+	}
+}
+
 func TestTrimmedWhileWaitingIsReported(t *testing.T) {
 	// The caller did not read for days; what it had not read went.
-	synctest.Test(t, func(t *testing.T) {
-		s := newFakeStream(8)
-		s.limit = 2
-		reg := prometheus.NewRegistry()
-		r := newSource(t, s, func(c *consumers.Config) { c.Metrics = consumers.NewMetrics(reg) }).Reader(checkpoint.Shard{ID: shard0}, horizon)
-		got := read(t, r, 1)
-		time.Sleep(48 * time.Hour)
-		s.shards[0].trimmed, s.limit = 5, 0
-		got = append(got, read(t, r, 1)...)
-		if want := append(sequences(0, 2), sequences(5, 3)...); !slices.Equal(got, want) {
-			t.Errorf("got %v, want %v", got, want)
-		}
-		if got := metric(t, reg, "shardline_consumers_gaps_total"); got != 1 {
-			t.Errorf("gaps_total is %v, want 1", got)
-		}
-	})
+	for _, caughtUp := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStream(8)
+			s.limit = 2
+			if caughtUp {
+				s.shards[0].records, s.limit = s.shards[0].records[:2], 0
+			}
+			r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon)
+			got := read(t, r, 1)
+			since := *s.shards[0].records[1].ApproximateArrivalTimestamp
+			if caughtUp { // everything that had arrived by then was read
+				time.Sleep(time.Hour)
+				_ = read(t, r, 2) // the last one again, then none
+				since = time.Now().Add(-time.Second)
+				s.shards[0].records = newFakeStream(8).shards[0].records
+			}
+			time.Sleep(48 * time.Hour)
+			s.shards[0].trimmed, s.limit = 5, 0
+			more, gap := readGap(t, r)
+			if want := append(sequences(0, 2), sequences(5, 3)...); !slices.Equal(append(got, more...), want) {
+				t.Errorf("got %v, want %v", append(got, more...), want)
+			}
+			if gap == nil || gap.From.Sequence != sequences(1, 1)[0] || gap.To.Sequence != sequences(5, 1)[0] {
+				t.Fatalf("gap %+v", gap)
+			}
+			if !gap.Since.Equal(since) {
+				t.Errorf("since %s, want %s", gap.Since, since)
+			}
+		})
+	}
 }
 
 func TestDeniedSaysWhatTheServiceSaid(t *testing.T) {

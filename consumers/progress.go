@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"math"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
@@ -25,7 +26,8 @@ type progress struct {
 	// record is not skipped, and a record that was trimmed meanwhile shows: the
 	// first one read is beyond it.
 	from    checkpoint.Position
-	proving bool // the reading began at from's record, which has yet to be seen
+	proving bool      // the reading began at from's record, which has yet to be seen
+	since   time.Time // what arrived before it was read, by the service's clock; zero: not known
 
 	hashKeys hashRange      // the shard's
 	raw      []types.Record // taken and not returned yet, from the first on
@@ -75,7 +77,8 @@ func (p *progress) more() []pipeline.Record {
 		records = append(records, r)
 	}
 	if len(records) > 0 {
-		p.from = records[len(records)-1].Position
+		last := &records[len(records)-1]
+		p.from, p.since = last.Position, last.Arrival
 	}
 	if len(p.raw) == 0 {
 		p.raw = nil
@@ -96,15 +99,20 @@ func (p *progress) prove(first types.Record) *pipeline.Gap {
 	if checkpoint.Number(to.Sequence, p.from.Sub).Compare(p.from) <= 0 {
 		return nil
 	}
-	p.source.metrics.gaps.WithLabelValues(p.source.name).Inc()
-	p.logger.Error("possible gap: the stream has trimmed the record of the position; records behind it may be lost",
-		zap.Stringer("position", p.from), zap.String("sequence_number", to.Sequence),
-		zap.Timep("arrival", first.ApproximateArrivalTimestamp))
-	gap := &pipeline.Gap{From: p.from, To: to}
+	gap := &pipeline.Gap{From: p.from, To: to, Since: p.since}
 	if first.ApproximateArrivalTimestamp != nil {
 		gap.Until = *first.ApproximateArrivalTimestamp
 	}
 	return gap
+}
+
+// unproven is the gap of a shard that ended before from's record was seen.
+func (p *progress) unproven() *pipeline.Gap {
+	if !p.proving {
+		return nil
+	}
+	p.proving = false
+	return &pipeline.Gap{From: p.from, Since: p.since}
 }
 
 // expand returns the next record of what was taken: a user record of an

@@ -31,7 +31,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "shardline_pipeline_source_up",
 			Help: "1 when the source's stream and shards can be read, 0 when the last try was refused."}, []string{"source"}),
 		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_gaps_total",
-			Help: "Shards that the stream trimmed before they were read to their end."}, []string{"source"}),
+			Help: "Gaps: places in a shard where the stream trimmed records, or may have, before they were read."}, []string{"source"}),
 		unreadable: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_unreadable_records_total",
 			Help: "Records that could not be read or keyed and went to the dead letters of their source."}, []string{"source"}),
 		keyless: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_keyless_records_total",

@@ -104,4 +104,7 @@ type Gap struct {
 	To    checkpoint.Position // the first record after it that is left; zero: none is
 	Since time.Time           // when what came after From arrived at the earliest; zero: not known
 	Until time.Time           // when To arrived; zero: not known
+	// Certain: a record between them is known to be lost. Otherwise From may
+	// have been the last before To. The worker fills it in.
+	Certain bool
 }

@@ -23,6 +23,8 @@ type shard struct {
 	tenure *checkpoint.Tenure
 	logger *zap.Logger
 
+	reported *Gap // owned by serve: the last gap, once it is durable
+
 	mu      sync.Mutex
 	plan    plan
 	cursors []*Cursor         // of the subscribers in plan.starts, in step with served
@@ -107,7 +109,7 @@ func (s *shard) live() map[string]checkpoint.Entry {
 func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved, parents []checkpoint.Lease) (bool, error) {
 	p := makePlan(saved, parents, s.source.initials)
 	log := newLog()
-	s.begin(p, log, ShardInfo{Source: s.source.name, Stream: s.source.stream, Shard: lease.Shard})
+	s.begin(p, log, s.info())
 	if p.save {
 		if err := s.save(ctx); err != nil {
 			return false, fmt.Errorf("save the roster of %s: %w", lease.Key, err)
@@ -217,10 +219,13 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 		before := log.bytes
 		batch, err := reader.Read(ctx)
 		if errors.Is(err, ErrShardGone) {
-			batch, err = s.gone(ctx, lease)
+			batch, err = s.gone(ctx, log, lease, p)
 		}
 		var unkept error
-		if err == nil {
+		if err == nil && batch.Gap != nil {
+			unkept = s.gap(ctx, p, *batch.Gap)
+		}
+		if err == nil && unkept == nil {
 			unkept = s.append(ctx, log, batch.Records)
 		}
 		w.budget.release(readBytes - (log.bytes - before))
@@ -238,17 +243,17 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 	}
 }
 
-// gone reports a shard that the stream trimmed before it was read to its end,
-// and finds the shards that continue it.
-func (s *shard) gone(ctx context.Context, lease checkpoint.Lease) (Batch, error) {
+// gone is the end of a shard that the stream trimmed before it was read to its
+// end: a gap, and the shards that continue it.
+func (s *shard) gone(ctx context.Context, log *Log, lease checkpoint.Lease, p plan) (Batch, error) {
 	shards, _, err := s.source.config.Source.Shards(ctx)
 	if err != nil {
 		return Batch{}, err
 	}
-	s.worker.metrics.gaps.WithLabelValues(s.source.name).Inc()
-	s.logger.Error("possible gap: the stream has trimmed this shard before it was read to its end; going on with its children",
-		zap.Stringer("position", s.saved().Checkpoint))
-	batch := Batch{End: true}
+	batch := Batch{End: true, Gap: &Gap{From: p.from()}}
+	if last := log.head; last.Index > 0 {
+		batch.Gap.From, batch.Gap.Since = last.Position, last.Arrival
+	}
 	for _, c := range shards {
 		for _, parent := range c.Parents {
 			if parent == lease.Shard {
@@ -286,6 +291,10 @@ func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
 		}
 	}
 	return nil
+}
+
+func (s *shard) info() ShardInfo {
+	return ShardInfo{Source: s.source.name, Stream: s.source.stream, Shard: s.tenure.Lease().Shard}
 }
 
 // wake wakes the subscribers.

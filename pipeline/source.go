@@ -24,6 +24,10 @@ type SourceConfig struct {
 	// Unreadable makes a record durable that Describe refuses. It is tried
 	// until it succeeds; nil: Describe refuses nothing.
 	Unreadable func(ctx context.Context, shard ShardInfo, r Record, reason error) error
+	// Gap makes a note durable of records that the stream trimmed before they
+	// were read. It is tried until it succeeds; nil: a metric and an error log
+	// have to do.
+	Gap func(ctx context.Context, shard ShardInfo, g Gap) error
 }
 
 // Subscription is a subscriber of a source. Initial says where it begins when
@@ -213,16 +217,24 @@ func (s *source) unreadable(ctx context.Context, sh *shard, r Record, reason err
 	if s.config.Unreadable == nil {
 		return fmt.Errorf("record %s: %w", r.Position, reason)
 	}
-	info := ShardInfo{Source: s.name, Stream: s.stream, Shard: sh.tenure.Lease().Shard}
+	err := s.durable(ctx, sh, "the shard waits: a record that cannot be read could not be dead-lettered", r.Position, func() error {
+		return s.config.Unreadable(ctx, sh.info(), r, reason)
+	})
+	if err == nil {
+		s.metrics.unreadable.WithLabelValues(s.name).Inc()
+	}
+	return err
+}
+
+// durable tries put until it succeeds or ctx ends.
+func (s *source) durable(ctx context.Context, sh *shard, complaint string, at checkpoint.Position, put func() error) error {
 	for wait := firstLetterWait; ; wait = min(2*wait, 30*time.Second) {
-		err := s.config.Unreadable(ctx, info, r, reason)
+		err := put()
 		if err == nil {
-			s.metrics.unreadable.WithLabelValues(s.name).Inc()
 			return nil
 		}
 		if wait == firstLetterWait {
-			sh.logger.Error("the shard waits: a record that cannot be read could not be dead-lettered",
-				zap.Stringer("position", r.Position), zap.Error(err))
+			sh.logger.Error(complaint, zap.Stringer("position", at), zap.Error(err))
 		}
 		if !sleep(ctx, wait) {
 			return context.Cause(ctx)

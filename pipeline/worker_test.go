@@ -28,6 +28,7 @@ type tape struct {
 type tapeShard struct {
 	checkpoint.Shard
 	records []pipeline.Record
+	trimmed int // records at the front that are gone
 }
 
 func newTape(shards ...string) *tape {
@@ -94,15 +95,17 @@ func (t *tape) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline
 	if from.IsNumber() {
 		fmt.Sscan(from.Sequence, &r.next)
 		r.next-- // AT: the record at the position comes again
+		r.proving = true
 	}
 	return r
 }
 
 type tapeReader struct {
-	tape  *tape
-	shard string
-	next  int
-	waits bool
+	tape    *tape
+	shard   string
+	next    int
+	waits   bool
+	proving bool // the record at next has yet to be seen
 }
 
 func (r *tapeReader) Wait(ctx context.Context) error {
@@ -123,8 +126,14 @@ func (r *tapeReader) Read(context.Context) (pipeline.Batch, error) {
 	r.waits = true
 	r.tape.reads++
 	s := r.tape.shards[r.shard]
-	b := pipeline.Batch{Records: slices.Clone(s.records[r.next:])}
-	r.next = len(s.records)
+	if s == nil {
+		return pipeline.Batch{}, pipeline.ErrShardGone
+	}
+	b := pipeline.Batch{Records: s.left(r.next)}
+	if r.proving {
+		b.Gap = s.gapOf(r.next)
+	}
+	r.proving, r.next = false, len(s.records)
 	if s.Closed {
 		b.End = true
 		for _, c := range r.tape.shards {

@@ -105,7 +105,7 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 			source.Subscribers = append(source.Subscribers, subscriptions[name])
 		}
 		if queue := letters[c.DeadLetters]; queue != nil {
-			source.Unreadable = deliver.Unreadable(queue)
+			source.Unreadable, source.Gap = deliver.Unreadable(queue), deliver.Gap(queue)
 		}
 		sources = append(sources, source)
 	}

@@ -131,10 +131,24 @@ func TestTrimmed(t *testing.T) {
 	p = s.start(config)
 	s.awaitThrough(r)
 	p.awaitLog(`"level":"error"`, "possible gap", `"source":"hotels-0"`, `"shard":"`+shardID(0)+`"`)
-	if v := p.sample(`shardline_consumers_gaps_total{source="hotels-0"}`); v != "1" {
+	if v := p.sample(`shardline_pipeline_gaps_total{source="hotels-0"}`); v != "1" {
 		t.Errorf("the metric of gaps is %q, want 1", v)
 	}
 	p.stop()
+	letters := s.letters()
+	if len(letters) != 1 || letters[0].Gap == nil {
+		t.Fatalf("letters %+v, want one gap", letters)
+	}
+	l, after := letters[0], ""
+	for _, q := range r.all()[30:] {
+		if after == "" || q.sequence < after {
+			after = q.sequence
+		}
+	}
+	if l.Gap.To != after+":0" || l.Gap.From == "" || l.Gap.Until == nil ||
+		l.Destination != "" || l.Source != "hotels-0" || l.Shard != shardID(0) || l.Reason != "possible_gap" || len(l.Data) != 0 {
+		t.Errorf("letter %+v, gap %+v, want it to end at %s", l, l.Gap, after)
+	}
 	if result := s.check(r); result.Duplicates != 0 {
 		t.Errorf("%d duplicates", result.Duplicates)
 	}

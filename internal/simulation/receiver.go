@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/shardline/shardline/pipeline/deliver"
 )
 
 // mood is how a receiver answers for a while.
@@ -132,6 +134,27 @@ func (w *world) answer(to *receiver, a *attempt) (reply, time.Duration) {
 		return reply{err: errReset}, quick
 	}
 	return reply{status: 200}, quick
+}
+
+// gap takes a source's note of records that the stream trimmed. Here a stream
+// trims only what everybody has settled and saved: none can be known to be lost.
+func (w *world) gap(ctx context.Context, p *process, letter deliver.DeadLetter) error {
+	if _, err := p.pass(); err != nil {
+		return err
+	}
+	if err := p.sleep(ctx, w.dice.span("letters "+p.id, time.Millisecond, 30*time.Millisecond)); err != nil {
+		return err
+	}
+	if w.fault("letters "+p.id, "dead letters: disk full", 0.2) {
+		return errors.New("no space left on device")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if letter.Reason != deliver.ReasonPossibleGap.String() {
+		w.check.broken("P2", "%s reports a %s from %s to %s in %s: nothing was lost", p.id, letter.Reason, letter.Gap.From, letter.Gap.To, letter.Shard)
+	}
+	w.happened("possible gap")
+	return nil
 }
 
 // letter writes a dead letter: name is the subscriber's, or empty when the

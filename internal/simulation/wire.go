@@ -43,7 +43,8 @@ func (h *history) work(ctx context.Context, p *process, c configuration) error {
 		if err != nil {
 			return err
 		}
-		sc := pipeline.SourceConfig{Source: source, Initial: initial(s.initial), Describe: describe, Unreadable: deliver.Unreadable(letters)}
+		sc := pipeline.SourceConfig{Source: source, Initial: initial(s.initial), Describe: describe,
+			Unreadable: deliver.Unreadable(letters), Gap: deliver.Gap(letters)}
 		for _, name := range c[name] {
 			d := destinations[name]
 			if d == nil {
@@ -121,5 +122,8 @@ func (t transport) Send(ctx context.Context, m *deliver.Message) deliver.Answer 
 type letterBox struct{ process *process }
 
 func (b letterBox) Put(ctx context.Context, letter deliver.DeadLetter) error {
+	if letter.Gap != nil {
+		return b.process.world.gap(ctx, b.process, letter)
+	}
 	return b.process.world.letter(ctx, b.process, letter.Destination, letter.Source, letter.Sequence)
 }

@@ -49,7 +49,10 @@ const (
 	// retry policy; they stand in dead letters and holds.
 	ReasonMaxAttempts
 	ReasonMaxAge
-	ReasonUnreadable // the record could not be read or keyed: for its source
+	// And those from here on are of a source, once for all its subscribers.
+	ReasonUnreadable  // the record could not be read or keyed
+	ReasonGap         // the stream trimmed records before they were read
+	ReasonPossibleGap // it may have
 	reasonCount
 )
 
@@ -83,6 +86,8 @@ var reasons = [reasonCount]struct {
 	ReasonMaxAttempts:       {"max_attempts", Refused, "repair the receiver; the destination goes on when a probe passes"},
 	ReasonMaxAge:            {"max_age", Refused, "repair the receiver; the destination goes on when a probe passes"},
 	ReasonUnreadable:        {"unreadable", Refused, ""},
+	ReasonGap:               {"gap", Refused, ""},
+	ReasonPossibleGap:       {"possible_gap", Refused, ""},
 }
 
 func (r Reason) String() string {

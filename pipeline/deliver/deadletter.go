@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/pipeline"
 )
 
@@ -45,7 +46,19 @@ type DeadLetter struct {
 	SOAP         string `json:"soap,omitempty"`
 	Data         []byte `json:"data"`
 
+	// Gap: this is no record, but a note of records that the stream trimmed.
+	Gap *GapNote `json:"gap,omitempty"`
+
 	reason Reason
+}
+
+// GapNote says where records are missing. Positions are
+// SEQUENCE:SUB, or TRIM_HORIZON or AT_TIMESTAMP:MILLISECONDS.
+type GapNote struct {
+	From  string     `json:"from"`            // everything up to it was read
+	To    string     `json:"to,omitempty"`    // the first record that is left; empty: none is
+	Since *time.Time `json:"since,omitempty"` // what is missing arrived then or later
+	Until *time.Time `json:"until,omitempty"` // when To arrived
 }
 
 // Excerpt is the beginning of an answer.
@@ -89,6 +102,30 @@ func (d *Destination) letterOf(l *lane, reason Reason, a Answer, now time.Time) 
 func Unreadable(letters DeadLetters) func(context.Context, pipeline.ShardInfo, pipeline.Record, error) error {
 	return func(ctx context.Context, shard pipeline.ShardInfo, r pipeline.Record, reason error) error {
 		return letters.Put(ctx, *newLetter(&shard, &r, ReasonUnreadable, reason.Error(), time.Now()))
+	}
+}
+
+// Gap puts notes of trimmed records into letters, once for their source: it is
+// made for pipeline.SourceConfig.Gap.
+func Gap(letters DeadLetters) func(context.Context, pipeline.ShardInfo, pipeline.Gap) error {
+	return func(ctx context.Context, shard pipeline.ShardInfo, g pipeline.Gap) error {
+		reason, detail := ReasonPossibleGap, "the stream has trimmed the record of the position; records behind it may be lost"
+		if g.Certain {
+			reason, detail = ReasonGap, "the stream has trimmed records that were not settled"
+		}
+		note := GapNote{From: g.From.String()}
+		if g.To != (checkpoint.Position{}) {
+			note.To = g.To.String()
+		}
+		if !g.Since.IsZero() {
+			note.Since = &g.Since
+		}
+		if !g.Until.IsZero() {
+			note.Until = &g.Until
+		}
+		letter := newLetter(&shard, &pipeline.Record{Position: g.To, Arrival: g.Until}, reason, detail, time.Now())
+		letter.Gap = &note
+		return letters.Put(ctx, *letter)
 	}
 }
 

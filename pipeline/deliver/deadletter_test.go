@@ -105,6 +105,34 @@ func TestUnreadableRecordsGoToTheirSourcesLetters(t *testing.T) {
 	}
 }
 
+// TestGapsGoToTheirSourcesLetters: what a gap's note says, as JSON.
+func TestGapsGoToTheirSourcesLetters(t *testing.T) {
+	since, until := time.Unix(1700000001, 0).UTC(), time.Unix(1700000009, 0).UTC()
+	for _, tc := range []struct {
+		gap    pipeline.Gap
+		reason string
+		note   string
+	}{
+		{pipeline.Gap{From: checkpoint.Number("17", 2), To: checkpoint.Number("29", 0), Since: since, Until: until, Certain: true}, "gap",
+			`{"from":"17:2","to":"29:0","since":"2023-11-14T22:13:21Z","until":"2023-11-14T22:13:29Z"}`},
+		{pipeline.Gap{From: checkpoint.TrimHorizon}, "possible_gap", `{"from":"TRIM_HORIZON"}`},
+	} {
+		box := &letterBox{}
+		if err := deliver.Gap(box)(t.Context(), shardInfo, tc.gap); err != nil {
+			t.Fatal(err)
+		}
+		l := box.all()[0]
+		note, err := json.Marshal(l.Gap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(note) != tc.note || l.Reason != tc.reason || l.Destination != "" || l.Sequence != tc.gap.To.Sequence || l.Data != nil ||
+			l.Source != "hotels" || l.Shard != shardInfo.Shard || l.Stream != shardInfo.Stream.ARN {
+			t.Errorf("note %s, want %s; letter %+v", note, tc.note, l)
+		}
+	}
+}
+
 func TestUnfinishedLineIsEnded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "failed.jsonl")
 	if err := os.WriteFile(path, []byte(`{"sequence_number":"1"}`+"\n"+`{"sequence_nu`), 0o600); err != nil {

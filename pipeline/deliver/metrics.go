@@ -90,7 +90,7 @@ func (m *Metrics) add(d *Destination) *series {
 		s.attempts[r] = m.attempts.WithLabelValues(d.name, r.String())
 	}
 	for r := range reasonCount {
-		if r != ReasonUnreadable && (r.Class() == Refused || r == ReasonOTAUnclear) {
+		if r < ReasonUnreadable && (r.Class() == Refused || r == ReasonOTAUnclear) {
 			s.deadLetters[r] = m.deadLetters.WithLabelValues(d.name, r.String())
 		}
 	}

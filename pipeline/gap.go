@@ -1,0 +1,57 @@
+package pipeline
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/checkpoint"
+)
+
+// gap reports records that the stream trimmed before they were read: once in a
+// tenure by metric, log and, where the source has dead letters, a letter that
+// is durable before anything behind the gap is appended.
+func (s *shard) gap(ctx context.Context, p plan, g Gap) error {
+	if at, timed := g.From.Time(); timed && g.Since.IsZero() {
+		g.Since = at
+	}
+	g.Certain = p.lost(g)
+	if seen := s.reported; seen != nil && seen.From == g.From && seen.To == g.To {
+		return nil // a gate opened, and the shard is read anew
+	}
+	s.source.metrics.gaps.WithLabelValues(s.source.name).Inc()
+	fields := []zap.Field{zap.Stringer("from", g.From)}
+	if g.To != (checkpoint.Position{}) {
+		fields = append(fields, zap.Stringer("to", g.To))
+	}
+	if !g.Since.IsZero() {
+		fields = append(fields, zap.Time("since", g.Since))
+	}
+	if !g.Until.IsZero() {
+		fields = append(fields, zap.Time("until", g.Until))
+	}
+	if g.Certain {
+		s.logger.Error("gap: the stream has trimmed records that were not settled; going on with the oldest that is left", fields...)
+	} else {
+		s.logger.Error("possible gap: the stream has trimmed the record of the position; records behind it may be lost", fields...)
+	}
+	if s.source.config.Gap != nil {
+		err := s.source.durable(ctx, s, "the shard waits: a gap could not be dead-lettered", g.From, func() error {
+			return s.source.config.Gap(ctx, s.info(), g)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	s.reported = &g
+	return nil
+}
+
+// lost says whether a record is known to lie in the gap: somebody stood at its
+// beginning and had something to settle up to the checkpoint, a record that lies
+// in it too. A sequence number alone, or the shard's end, does not tell whether
+// another record followed.
+func (p plan) lost(g Gap) bool {
+	before := g.To == (checkpoint.Position{}) || p.taken.Compare(g.To) < 0
+	return g.From == p.from() && g.From.IsNumber() && p.taken.IsNumber() && g.From.Compare(p.taken) < 0 && before
+}

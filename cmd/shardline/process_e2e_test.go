@@ -193,6 +193,33 @@ next:
 	return ""
 }
 
+// count is how many lines have the words.
+func (p *process) count(words string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, line := range p.log {
+		if strings.Contains(line, words) {
+			n++
+		}
+	}
+	return n
+}
+
+// loggedAt is the time of the first line after a time that has the words; far
+// ahead when there is none.
+func (p *process) loggedAt(words string, after time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.log {
+		var l struct{ Time time.Time }
+		if strings.Contains(line, words) && json.Unmarshal([]byte(line), &l) == nil && l.Time.After(after) {
+			return l.Time
+		}
+	}
+	return after.Add(time.Hour)
+}
+
 // awaitLog waits for a line with all of the words.
 func (p *process) awaitLog(words ...string) string {
 	p.t.Helper()

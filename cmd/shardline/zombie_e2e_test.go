@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -12,8 +13,9 @@ import (
 )
 
 // TestSuspendedWorker stops the process of a busy worker (SIGSTOP) until
-// another one has its shards, and lets it go on: it starts nothing on the
-// strength of leases that it no longer has.
+// another one has had its shards for three fail-over times, and lets it go on:
+// it starts nothing on the strength of leases that it no longer has, saves
+// nothing, and says so.
 func TestSuspendedWorker(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, localaws.Config{}, 4)
@@ -25,7 +27,7 @@ func TestSuspendedWorker(t *testing.T) {
 	slow.awaitCount(t, 50)
 	s.awaitLeases("a lone worker owns every shard", ownedBy(4, first))
 	second := s.start(config)
-	for round := range 3 {
+	for round := range 2 {
 		s.awaitLeases("they share", ownedBy(2, first, second))
 		victim, other := first, second
 		if round%2 == 1 {
@@ -37,21 +39,66 @@ func TestSuspendedWorker(t *testing.T) {
 		s.awaitLeases("the other one has everything", ownedBy(4, other))
 		before = quick.count()
 		quick.awaitCount(t, before+50)
+		taken := s.awaitLeases("for three fail-over times", renewedTimes(11, s))
+		lost, goesOn := victim.count(`"lease lost"`), time.Now()
 		victim.signal(syscall.SIGCONT)
-		await(t, "it notices", func() error {
-			if victim.logged(`"lease lost"`) == "" {
-				return fmt.Errorf("%s has lost no lease", victim.name)
+		await(t, "it says that it lost its leases", func() error {
+			if n := victim.count(`"lease lost"`) - lost; n < 2 {
+				return fmt.Errorf("%s has lost %d leases of 2", victim.name, n)
 			}
 			return nil
 		})
+		s.awaitLeases("they share again", ownedBy(2, first, second))
+		s.checkZombie(victim, goesOn, taken)
 	}
-	s.awaitLeases("they share again", ownedBy(2, first, second))
 	stopFeeding()
 	s.awaitThrough(quick, slow)
 	first.stop()
 	second.stop()
 	for _, r := range s.receivers {
 		s.check(r)
+	}
+}
+
+// renewedTimes says that every lease was renewed so often since the call.
+func renewedTimes(n int64, s *scene) func([]checkpoint.Lease) error {
+	counters := make(map[string]int64)
+	return func(leases []checkpoint.Lease) error {
+		for _, l := range leases {
+			if _, known := counters[l.Key]; !known {
+				counters[l.Key] = l.Counter
+			}
+			if l.Counter < counters[l.Key]+n {
+				return fmt.Errorf("lease %s was renewed %d times", l.Key, l.Counter-counters[l.Key])
+			}
+		}
+		return nil
+	}
+}
+
+// checkZombie looks at what a worker did that went on after others had taken
+// its leases: until it took some again it made no attempt, and those that it
+// had lost stood as their new owner left them, with a checkpoint that only grew.
+func (s *scene) checkZombie(victim *process, goesOn time.Time, taken []checkpoint.Lease) {
+	s.t.Helper()
+	again := victim.loggedAt("lease taken", goesOn)
+	for _, r := range s.receivers {
+		for _, q := range r.all() {
+			if q.worker == victim.name && q.time.After(goesOn) && q.time.Before(again) {
+				s.t.Errorf("%s attempts %s of %s %s after it went on, %s before it has a lease again", victim.name, q.sequence, q.key,
+					q.time.Sub(goesOn), again.Sub(q.time))
+			}
+		}
+	}
+	leases, err := s.leases()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, l := range leases {
+		i := slices.IndexFunc(taken, func(was checkpoint.Lease) bool { return was.Key == l.Key })
+		if was := taken[i]; l.Counter < was.Counter || l.Checkpoint.Compare(was.Checkpoint) < 0 {
+			s.t.Errorf("lease %s went back from %s (counter %d) to %s (counter %d)", l.Key, was.Checkpoint, was.Counter, l.Checkpoint, l.Counter)
+		}
 	}
 }
 

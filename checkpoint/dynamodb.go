@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -23,24 +24,29 @@ type DynamoDBConfig struct {
 	// for a lease item.
 	StateTable string
 	// CoordinatorTable is where workers of KCL 3.x coordinate; empty: the
-	// state table's name with -CoordinatorState for -state. It is only read.
+	// state table's name with -CoordinatorState for -state. It is only read, as
+	// is their metrics table, with -WorkerMetricStats.
 	CoordinatorTable string
-	Format           KeyFormat
-	Create           bool        // create missing tables
-	Logger           *zap.Logger // nil: none
+	// Failover is the fail-over time of the table's workers: whoever writes
+	// nothing for so long is dead. 0: 10 s.
+	Failover time.Duration
+	Format   KeyFormat
+	Create   bool        // create missing tables
+	Logger   *zap.Logger // nil: none
 }
 
 // DynamoDB is a Store in two DynamoDB tables. Writes are sent once: whether one
 // of unknown outcome landed is the caller's to settle.
 //
 // An item of the lease table is only ever updated, so that attributes of others
-// survive. Beside KCL's attributes stand tenure, roster, behind, behindRef and
+// survive. Beside KCL's attributes stand tenure, askedBy, roster, behind, behindRef and
 // checkpointTimestamp (the instant of AT_TIMESTAMP, which KCL does not store).
 type DynamoDB struct {
 	client      *dynamodb.Client
 	table       string
 	stateTable  string
 	coordinator string
+	native      *nativeFleet
 	format      KeyFormat
 	create      bool
 	log         *zap.Logger
@@ -65,6 +71,11 @@ func NewDynamoDB(c DynamoDBConfig) *DynamoDB {
 	if d.log == nil {
 		d.log = zap.NewNop()
 	}
+	failover := c.Failover
+	if failover <= 0 {
+		failover = 10 * time.Second
+	}
+	d.native = &nativeFleet{failover: failover}
 	return d
 }
 
@@ -75,9 +86,19 @@ func once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
 // twice is for reads.
 func twice(o *dynamodb.Options) { o.RetryMaxAttempts = 2 }
 
-// List reads all leases, eventually consistently.
+// List reads all leases, eventually consistently. ErrForeign when native workers
+// of KCL 3.x have come to life since the last reading.
 func (d *DynamoDB) List(ctx context.Context) ([]Lease, error) {
-	items, err := d.scan(ctx)
+	leases, err := d.observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return leases, d.native.live(time.Now())
+}
+
+// observe reads all leases, and what native workers of KCL 3.x tell beside them.
+func (d *DynamoDB) observe(ctx context.Context) ([]Lease, error) {
+	items, others, err := d.scan(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +120,6 @@ func (d *DynamoDB) List(ctx context.Context) ([]Lease, error) {
 		leases = append(leases, l)
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	for _, name := range d.current {
 		named[name] = true
 	}
@@ -108,30 +128,33 @@ func (d *DynamoDB) List(ctx context.Context) ([]Lease, error) {
 			delete(d.parts, name) // it is read again if need be
 		}
 	}
-	return leases, nil
+	d.mu.Unlock()
+	return leases, d.observeNative(ctx, others, leases)
 }
 
-// scan reads all items that are leases, in all pages.
-func (d *DynamoDB) scan(ctx context.Context) ([]item, error) {
-	var items []item
+// scan reads all items, in all pages: the leases, and the others that KCL 3.5
+// keeps in the same table.
+func (d *DynamoDB) scan(ctx context.Context) (leases, others []item, err error) {
 	pages := dynamodb.NewScanPaginator(d.client, &dynamodb.ScanInput{TableName: &d.table})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx, twice)
 		if err != nil {
-			return nil, fmt.Errorf("scan table %s: %w", d.table, storeError(err))
+			return nil, nil, fmt.Errorf("scan table %s: %w", d.table, storeError(err))
 		}
 		for _, it := range page.Items {
-			switch kind := text(it, aEntityType); {
-			case kind == "" || kind == "LEASE":
-				items = append(items, it)
-			default:
-				if err := d.native(d.table, it); err != nil {
-					return nil, err
-				}
+			if isLease(it) {
+				leases = append(leases, it)
+			} else {
+				others = append(others, it)
 			}
 		}
 	}
-	return items, nil
+	return leases, others, nil
+}
+
+func isLease(it item) bool {
+	kind := text(it, aEntityType)
+	return kind == "" || kind == "LEASE"
 }
 
 // Get reads one lease consistently. ErrNotFound.
@@ -141,7 +164,7 @@ func (d *DynamoDB) Get(ctx context.Context, key string) (Lease, error) {
 		if err != nil {
 			return Lease{}, fmt.Errorf("get lease %s of table %s: %w", key, d.table, storeError(err))
 		}
-		if out.Item == nil {
+		if out.Item == nil || !isLease(out.Item) {
 			return Lease{}, fmt.Errorf("get lease %s of table %s: %w", key, d.table, ErrNotFound)
 		}
 		l, err := d.decode(ctx, out.Item)
@@ -188,7 +211,7 @@ func (d *DynamoDB) Take(ctx context.Context, seen Lease, owner, tenure string) (
 	u.setText(aOwner, owner)
 	u.setText(aTenure, tenure)
 	u.setNumber(aCounter, seen.Counter+1)
-	u.remove(aHandingOver)
+	u.remove(aHandingOver, aAskedBy)
 	taken := seen.Clone()
 	if seen.Owner != "" && seen.Owner != owner {
 		taken.Switches++
@@ -228,7 +251,7 @@ func (d *DynamoDB) Release(ctx context.Context, held Lease, save *Saved) error {
 	if held.HandingOver == "" {
 		u.remove(aOwner)
 	} else {
-		u.remove(aHandingOver) // the owner is the one that asked
+		u.remove(aHandingOver, aAskedBy) // the owner is the one that asked
 	}
 	if err := d.savePositions(ctx, u, held, save, false); err != nil {
 		return fmt.Errorf("release lease %s: %w", held.Key, err)
@@ -247,6 +270,7 @@ func (d *DynamoDB) Ask(ctx context.Context, seen Lease, owner string) error {
 	u.isText(aHandingOver, "")
 	u.setText(aOwner, owner)
 	u.setText(aHandingOver, seen.Owner)
+	u.setText(aAskedBy, owner)
 	return d.send(ctx, "ask for", u)
 }
 

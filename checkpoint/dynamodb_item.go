@@ -31,10 +31,11 @@ const (
 	aEntityType   = "entityType"
 
 	aTenure    = "tenure"
+	aAskedBy   = "askedBy"             // who asked for the lease, while checkpointOwner hands it over
 	aRoster    = "roster"              // fingerprint of a roster item of the state table
 	aBehind    = "behind"              // M: subscriber to entry
 	aBehindRef = "behindRef"           // the items of the state table with the entries that are too many
-	aInstant   = "checkpointTimestamp" // of AT_TIMESTAMP, Unix milliseconds
+	aInstant   = "checkpointTimestamp" // of AT_TIMESTAMP or LATEST, Unix milliseconds
 )
 
 // encodeNew is the item of a lease that nobody has owned yet. positions are the
@@ -90,6 +91,9 @@ func (d *DynamoDB) decode(ctx context.Context, it item) (Lease, error) {
 		Children:    r.texts(aChildren),
 		HashFrom:    text(it, aHashFrom),
 		HashTo:      text(it, aHashTo),
+	}
+	if asker := text(it, aAskedBy); asker != "" && asker != l.Owner {
+		l.HandingOver = "" // taken meanwhile by a worker of KCL 2.x, which leaves both
 	}
 	l.Checkpoint = r.checkpoint()
 	l.Behind = r.behind(it[aBehind], aBehind)
@@ -195,7 +199,7 @@ func (r *reading) checkpoint() Position {
 		r.wrong(aCheckpoint, "%q is neither a sequence number nor TRIM_HORIZON, LATEST, AT_TIMESTAMP or SHARD_END", s)
 	case p.IsNumber():
 		p.Sub = r.number(aSub, false)
-	case s == atTimestamp:
+	case s == atTimestamp || s == latest:
 		p.Sub = r.number(aInstant, false)
 	}
 	return p

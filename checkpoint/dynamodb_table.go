@@ -13,13 +13,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"github.com/aws/smithy-go"
 	"go.uber.org/zap"
 )
 
 // Prepare creates missing tables if it may. It refuses (ErrForeign) missing ones
-// that it may not create, tables of another shape, damaged items, and a fleet of
-// KCL 3.x workers that assign leases by themselves. It may be called again.
+// that it may not create, tables of another shape, damaged items, and a live fleet
+// of KCL 3.x workers that assign leases by themselves. It may be called again.
 func (d *DynamoDB) Prepare(ctx context.Context) error {
 	if err := d.prepareTable(ctx, d.table, aLeaseKey); err != nil {
 		return err
@@ -27,11 +26,7 @@ func (d *DynamoDB) Prepare(ctx context.Context) error {
 	if err := d.prepareTable(ctx, d.stateTable, aStateKey); err != nil {
 		return err
 	}
-	if err := d.checkCoordinator(ctx); err != nil {
-		return err
-	}
-	_, err := d.List(ctx)
-	return err
+	return d.waitForStillness(ctx)
 }
 
 // prepareTable leaves a table ACTIVE with key as its hash key, or refuses.
@@ -104,34 +99,6 @@ func checkSchema(table, key string, t *types.TableDescription) error {
 		return fmt.Errorf("table %s looks like a table of vmware-go-kcl: its key is %s, a lease table's %s; use a new table: %w", table, got, want, ErrForeign)
 	}
 	return fmt.Errorf("table %s has the key %s, wanted %s; use another table: %w", table, got, want, ErrForeign)
-}
-
-// checkCoordinator looks for KCL 3.x workers in their own table.
-func (d *DynamoDB) checkCoordinator(ctx context.Context) error {
-	out, err := d.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &d.coordinator, Key: item{aStateKey: textValue("Migration3.0")}}, twice)
-	var missing *types.ResourceNotFoundException
-	var api smithy.APIError
-	switch {
-	case errors.As(err, &missing):
-		return nil
-	case errors.As(err, &api) && strings.HasSuffix(api.ErrorCode(), "AccessDeniedException"):
-		// Shardline's own permissions do not name this table.
-		d.log.Debug("table of KCL 3.x coordination not readable: not checked", zap.String("table", d.coordinator))
-		return nil
-	case err != nil:
-		return fmt.Errorf("get Migration3.0 of table %s: %w", d.coordinator, storeError(err))
-	}
-	return d.native(d.coordinator, out.Item)
-}
-
-// native refuses an item that says that KCL 3.x workers assign the leases.
-func (d *DynamoDB) native(table string, it item) error {
-	cv := text(it, "cv")
-	if !strings.HasPrefix(cv, "CLIENT_VERSION_3X") {
-		return nil
-	}
-	return fmt.Errorf("table %s, item Migration3.0: KCL workers in mode %s assign the leases of this application by themselves, "+
-		"and would take Shardline's; stop them, or use another application name: %w", table, cv, ErrForeign)
 }
 
 // fingerprint is what a lease item says of its roster.

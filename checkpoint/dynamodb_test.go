@@ -3,10 +3,13 @@ package checkpoint_test
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"maps"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -172,7 +175,7 @@ func testItems(t *testing.T, client *dynamodb.Client) {
 	if err := store.Ask(ctx, l, "other"); err != nil {
 		t.Fatal(err)
 	}
-	want["leaseOwner"], want["checkpointOwner"] = s("other"), s("worker")
+	want["leaseOwner"], want["checkpointOwner"], want["askedBy"] = s("other"), s("worker"), s("other")
 	expectItem(t, "asked for", getItem(t, client, table, "leaseKey", key), want)
 	if l, err = store.Get(ctx, key); err != nil {
 		t.Fatal(err)
@@ -182,6 +185,7 @@ func testItems(t *testing.T, client *dynamodb.Client) {
 		t.Fatal(err)
 	}
 	delete(want, "checkpointOwner")
+	delete(want, "askedBy")
 	delete(want, "tenure")
 	delete(want, "behind")
 	want["checkpoint"], want["checkpointSubSequenceNumber"], want["checkpointTimestamp"], want["leaseCounter"] = s("AT_TIMESTAMP"), n("0"), n("1234"), n("20")
@@ -211,6 +215,137 @@ func TestForeignTables(t *testing.T) {
 	testForeign(t, client)
 }
 
+// update changes attributes of an item as others do.
+func update(t *testing.T, client *dynamodb.Client, table, key, expression string, values item) {
+	t.Helper()
+	_, err := client.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{TableName: &table, Key: item{"leaseKey": s(key)},
+		UpdateExpression: &expression, ExpressionAttributeValues: values})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestItemsOfKCLWorkers(t *testing.T) {
+	client, _ := localTables(t)
+	testItemsOfKCLWorkers(t, client)
+}
+
+// testItemsOfKCLWorkers holds what is read of items that KCL workers have
+// written, and that attributes of theirs survive every write of ours.
+func testItemsOfKCLWorkers(t *testing.T, client *dynamodb.Client) {
+	ctx := t.Context()
+	var table string
+	store := openTables(t, client, func(c *checkpoint.DynamoDBConfig) { table = c.Table })
+	key := keyOf("shardId-0")
+	theirs := item{"throughputKBps": n("0.000055"), "entityType": s("LEASE"), "future": s("x"), "parentShardId": set("p1", "p2"),
+		"startingHashKey": s("0"), "endingHashKey": s("9")}
+	pending := item{"pendingCheckpoint": s("50"), "pendingCheckpointSubSequenceNumber": n("1"), "pendingCheckpointState": &types.AttributeValueMemberB{Value: []byte("x")}}
+	it := item{"leaseKey": s(key), "leaseOwner": s("kcl"), "leaseCounter": n("4"), "ownerSwitchesSinceCheckpoint": n("2"),
+		"checkpoint": s("49"), "checkpointSubSequenceNumber": n("3")}
+	maps.Copy(it, theirs)
+	maps.Copy(it, pending)
+	putItem(t, client, table, it)
+
+	survive := func(what string, pend bool) {
+		t.Helper()
+		got := getItem(t, client, table, "leaseKey", key)
+		for name, v := range theirs {
+			if show(item{name: got[name]}) != show(item{name: v}) {
+				t.Errorf("%s: %s, want %s", what, show(item{name: got[name]}), show(item{name: v}))
+			}
+		}
+		for name := range pending {
+			if _, there := got[name]; there != pend {
+				t.Errorf("%s: %s is there: %v", what, name, there)
+			}
+		}
+	}
+	read := func() checkpoint.Lease {
+		t.Helper()
+		l, err := store.Get(ctx, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	l := read()
+	if worker, shardline := l.Holder(); worker != "kcl" || shardline || l.Checkpoint != checkpoint.Number("49", 3) {
+		t.Errorf("read %+v", l)
+	}
+	tenure := tenureOf("w1")
+	l, err := store.Take(ctx, l, "w1", tenure)
+	must(err)
+	survive("take", true)
+	l, err = store.Renew(ctx, l, nil)
+	must(err)
+	save := checkpoint.Saved{Checkpoint: l.Checkpoint, Roster: []string{"a"}}
+	l, err = store.Renew(ctx, l, &save)
+	must(err)
+	survive("renewals without a checkpoint", true)
+	must(store.SetChildren(ctx, l, []string{"c1"}))
+	must(store.Ask(ctx, l, "w2"))
+	survive("asked for", true)
+
+	// A worker of KCL 2.x takes in the middle: it knows only its own attributes.
+	update(t, client, table, key, "SET leaseOwner = :o, leaseCounter = :c", item{":o": s("kcl"), ":c": n("8")})
+	stolen := read()
+	if worker, shardline := stolen.Holder(); worker != "kcl" || shardline || stolen.HandingOver != "" {
+		t.Errorf("taken in the middle of a hand-over: held by %s (Shardline: %v), handing over: %q", worker, shardline, stolen.HandingOver)
+	}
+	l.HandingOver = "w1"
+	if _, err := store.Renew(ctx, l, nil); !errors.Is(err, checkpoint.ErrConflict) {
+		t.Errorf("renewal after that: %v", err)
+	}
+	l, err = store.Take(ctx, stolen, "w1", tenureOf("w1"))
+	must(err)
+	survive("take back", true)
+	got := getItem(t, client, table, "leaseKey", key)
+	if got["checkpointOwner"] != nil || got["askedBy"] != nil {
+		t.Errorf("after the take: %s", show(got))
+	}
+	save.Checkpoint = checkpoint.Number("51", 0)
+	l, err = store.Renew(ctx, l, &save)
+	must(err)
+	survive("checkpoint", false)
+	must(store.Release(ctx, l, nil))
+	survive("release", false)
+
+	// The leader of a native fleet hands a lease from one worker to another.
+	update(t, client, table, key, "SET leaseOwner = :o, checkpointOwner = :old", item{":o": s("kcl-2"), ":old": s("kcl-1")})
+	if l := read(); l.Owner != "kcl-2" || l.HandingOver != "kcl-1" {
+		t.Errorf("read %+v", l)
+	}
+
+	// LATEST keeps its name for KCL workers, and its time for Shardline.
+	latest := shardLease("shardId-1")
+	latest.Checkpoint = checkpoint.LatestAt(time.UnixMilli(1234))
+	must(store.Create(ctx, latest))
+	got = getItem(t, client, table, "leaseKey", latest.Key)
+	if show(item{"c": got["checkpoint"], "t": got["checkpointTimestamp"]}) != show(item{"c": s("LATEST"), "t": n("1234")}) {
+		t.Errorf("at latest: %s", show(got))
+	}
+	if l, err := store.Get(ctx, latest.Key); err != nil || l.Checkpoint != latest.Checkpoint {
+		t.Errorf("at latest: %s, %v", l.Checkpoint, err)
+	}
+	putItem(t, client, table, item{"leaseKey": s(keyOf("shardId-2")), "leaseCounter": n("0"), "ownerSwitchesSinceCheckpoint": n("0"), "checkpoint": s("LATEST")})
+	if l, err := store.Get(ctx, keyOf("shardId-2")); err != nil || l.Checkpoint != checkpoint.Latest {
+		t.Errorf("LATEST of a KCL worker: %s, %v", l.Checkpoint, err)
+	}
+}
+
+// tenureOf is a tenure of worker, as the Holder makes them.
+func tenureOf(worker string) string {
+	sum := sha256.Sum256([]byte(worker))
+	return hex.EncodeToString(sum[:4]) + "01234567" + strings.ToLower(rand.Text()[:16])
+}
+
 // testForeign holds what is refused, and in which words.
 func testForeign(t *testing.T, client *dynamodb.Client) {
 	lease := func(key string, change item) item {
@@ -232,7 +367,7 @@ func testForeign(t *testing.T, client *dynamodb.Client) {
 		{name: "the leader", item: item{"leaseKey": s("Leader"), "entityType": s("LEADER"), "ownerName": s("x")}},
 		{name: "a worker's metrics", item: item{"leaseKey": s("w"), "entityType": s("WORKER_METRIC_STATS"), "lut": n("1")}},
 		{name: "KCL 3 as KCL 2", item: item{"leaseKey": s("Migration3.0"), "entityType": s("CLIENT_VERSION_MIGRATION"), "cv": s("CLIENT_VERSION_UPGRADE_FROM_2X")}},
-		{name: "native KCL 3", item: item{"leaseKey": s("Migration3.0"), "entityType": s("CLIENT_VERSION_MIGRATION"), "cv": s("CLIENT_VERSION_3X_WITH_ROLLBACK")},
+		{name: "native KCL 3 that turns up", item: item{"leaseKey": s("Migration3.0"), "entityType": s("CLIENT_VERSION_MIGRATION"), "cv": s("CLIENT_VERSION_3X_WITH_ROLLBACK")},
 			want: []string{"CLIENT_VERSION_3X_WITH_ROLLBACK", "assign the leases"}},
 		{name: "single stream key", item: lease("shardId-0", nil), want: []string{`"shardId-0"`, "single_stream", "leases.key_format"}},
 		{name: "multi stream key", format: checkpoint.SingleStream, item: lease(good, nil), want: []string{good, "multi_stream", "leases.key_format"}},
@@ -271,15 +406,6 @@ func testForeign(t *testing.T, client *dynamodb.Client) {
 			}
 		})
 	}
-	t.Run("coordinator table", func(t *testing.T) {
-		name := "app-" + strings.ToLower(rand.Text()[:10])
-		createTable(t, client, name+"-CoordinatorState", "key")
-		putItem(t, client, name+"-CoordinatorState", item{"key": s("Migration3.0"), "cv": s("CLIENT_VERSION_3X")})
-		store := checkpoint.NewDynamoDB(checkpoint.DynamoDBConfig{Client: client, Table: name, StateTable: name + "-state", Format: checkpoint.MultiStream, Create: true})
-		if err := store.Prepare(t.Context()); !errors.Is(err, checkpoint.ErrForeign) || !strings.Contains(err.Error(), "CoordinatorState") {
-			t.Errorf("Prepare: %v", err)
-		}
-	})
 	for _, tt := range []struct{ hash, sortKey, want string }{
 		{"ShardID", "", "vmware-go-kcl"}, {"id", "", "HASH id (S)"}, {"leaseKey", "when", "RANGE when (S)"},
 	} {
@@ -296,6 +422,100 @@ func testForeign(t *testing.T, client *dynamodb.Client) {
 		store := checkpoint.NewDynamoDB(checkpoint.DynamoDBConfig{Client: client, Table: "app-missing", StateTable: "app-missing-state"})
 		if err := store.Prepare(t.Context()); err == nil || !strings.Contains(err.Error(), "app-missing") || !strings.Contains(err.Error(), "create_tables") {
 			t.Errorf("Prepare: %v", err)
+		}
+	})
+}
+
+func TestNativeWorkers(t *testing.T) {
+	client, _ := localTables(t)
+	testNativeWorkers(t, client)
+}
+
+// testNativeWorkers: tables that native KCL workers have used are taken over
+// when nothing in them changes, and refused while something does; one that comes
+// to life later ends the scans.
+func testNativeWorkers(t *testing.T, client *dynamodb.Client) {
+	const failover = 400 * time.Millisecond
+	worker := func(lut string) item {
+		return item{"leaseKey": s("w1"), "entityType": s("WORKER_METRIC_STATS"), "lut": n(lut)}
+	}
+	mode := item{"leaseKey": s("Migration3.0"), "entityType": s("CLIENT_VERSION_MIGRATION"), "cv": s("CLIENT_VERSION_3X"), "mb": s("w1")}
+	held := func(counter string) item {
+		return item{"leaseKey": s(keyOf("shardId-0")), "leaseOwner": s("w2"), "leaseCounter": n(counter), "ownerSwitchesSinceCheckpoint": n("0"), "checkpoint": s("TRIM_HORIZON")}
+	}
+	open := func(t *testing.T) (*checkpoint.DynamoDB, string) {
+		name := "app-" + strings.ToLower(rand.Text()[:10])
+		for _, x := range [][2]string{{name, "leaseKey"}, {name + "-CoordinatorState", "key"}, {name + "-WorkerMetricStats", "wid"}} {
+			createTable(t, client, x[0], x[1])
+		}
+		return checkpoint.NewDynamoDB(checkpoint.DynamoDBConfig{Client: client, Table: name, StateTable: name + "-state",
+			Format: checkpoint.MultiStream, Failover: failover, Create: true}), name
+	}
+	// prepare changes something until the store has made up its mind.
+	prepare := func(t *testing.T, store *checkpoint.DynamoDB, change func(i int)) error {
+		done := make(chan error, 1)
+		go func() { done <- store.Prepare(t.Context()) }()
+		for i := 0; ; i++ {
+			change(i)
+			select {
+			case err := <-done:
+				return err
+			case <-time.After(failover / 50):
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(table string, i int) (string, item)
+		want   []string
+	}{
+		{"a lease is renewed", func(table string, i int) (string, item) { return table, held(strconv.Itoa(i)) }, []string{"w2", "CLIENT_VERSION_3X"}},
+		{"metrics are written, KCL 3.5", func(table string, i int) (string, item) { return table, worker(strconv.Itoa(i)) }, []string{"w1"}},
+		{"metrics are written, KCL 3.0", func(table string, i int) (string, item) {
+			return table + "-WorkerMetricStats", item{"wid": s("w3"), "lut": n(strconv.Itoa(i))}
+		}, []string{"w3"}},
+		{"a leader renews", func(table string, i int) (string, item) {
+			return table + "-CoordinatorState", item{"key": s("Leader"), "ownerName": s("w4"), "recordVersionNumber": s(strconv.Itoa(i))}
+		}, []string{"w4"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			store, table := open(t)
+			if strings.Contains(tt.name, "3.5") {
+				putItem(t, client, table, mode)
+			} else {
+				putItem(t, client, table+"-CoordinatorState", item{"key": s("Migration3.0"), "cv": s("CLIENT_VERSION_3X")})
+			}
+			err := prepare(t, store, func(i int) {
+				where, it := tt.change(table, i)
+				putItem(t, client, where, it)
+			})
+			if !errors.Is(err, checkpoint.ErrForeign) {
+				t.Fatalf("Prepare: %v", err)
+			}
+			for _, word := range append(tt.want, table, "stop them") {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("error %q does not name %q", err, word)
+				}
+			}
+		})
+	}
+	t.Run("stopped, and started again", func(t *testing.T) {
+		store, table := open(t)
+		putItem(t, client, table, mode)
+		putItem(t, client, table, worker("1"))
+		putItem(t, client, table, held("5"))
+		if err := store.Prepare(t.Context()); err != nil {
+			t.Fatalf("Prepare: %v", err)
+		}
+		if leases, err := store.List(t.Context()); err != nil || len(leases) != 1 {
+			t.Fatalf("List: %v %v", leases, err)
+		}
+		if _, err := store.Get(t.Context(), "w1"); !errors.Is(err, checkpoint.ErrNotFound) {
+			t.Errorf("Get of a worker's metrics: %v", err)
+		}
+		putItem(t, client, table, held("6"))
+		if _, err := store.List(t.Context()); !errors.Is(err, checkpoint.ErrForeign) || !strings.Contains(err.Error(), "w2") {
+			t.Errorf("List: %v", err)
 		}
 	})
 }

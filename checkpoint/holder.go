@@ -32,6 +32,10 @@ type HolderConfig struct {
 	Failover time.Duration
 	// MaxLeases bounds what this worker holds; 0: no limit.
 	MaxLeases int
+	// SharedWithKCL: workers of the Kinesis Client Library live on the table
+	// too; leases are balanced with them, by their rules. Otherwise one that
+	// renews a lease is an alarm.
+	SharedWithKCL bool
 	// Wanted says whether this worker would serve l, given all leases of the
 	// last scan: its source is configured, its parents are finished, there is
 	// something to do. Leases that nobody wants do not count in the balance.
@@ -134,6 +138,7 @@ func (h *Holder) Run(ctx context.Context, serve Serve) error {
 	p := &passes{
 		Holder: h, serve: serve, seen: sightings{failover: h.cfg.Failover},
 		pending: map[string]pendingTake{}, asked: map[string]bool{},
+		foreign: foreigners{shared: h.cfg.SharedWithKCL, failover: h.cfg.Failover, log: h.log, metrics: h.cfg.Metrics},
 	}
 	p.run(ctx, base)
 	h.beat.Store(nil) // a drain takes its time

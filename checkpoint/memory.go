@@ -65,7 +65,8 @@ type Memory struct {
 type table struct {
 	mu     sync.Mutex
 	leases map[string]Lease
-	before map[string]Lease // as it was before the last write; absent: there was none
+	askers map[string]string // who asked for the leases that are being handed over
+	before map[string]Lease  // as it was before the last write; absent: there was none
 	late   map[string][]func()
 }
 
@@ -79,7 +80,7 @@ func (m *Memory) Client() *Memory {
 
 func (m *Memory) open() *table {
 	m.once.Do(func() {
-		m.table = &table{leases: map[string]Lease{}, before: map[string]Lease{}, late: map[string][]func(){}}
+		m.table = &table{leases: map[string]Lease{}, before: map[string]Lease{}, askers: map[string]string{}, late: map[string][]func(){}}
 	})
 	return m.table
 }
@@ -203,6 +204,7 @@ func (m *Memory) Ask(ctx context.Context, seen Lease, owner string) error {
 			return nil, ErrConflict
 		}
 		l.Owner, l.HandingOver = owner, l.Owner
+		m.table.askers[seen.Key] = owner
 		return &l, nil
 	})
 	return err
@@ -287,6 +289,12 @@ func (t *table) put(key string, change func(l Lease, found bool) (*Lease, error)
 	if next == nil {
 		delete(t.leases, key)
 		return Lease{}, nil
+	}
+	if asker, asked := t.askers[key]; asked && asker != next.Owner {
+		next.HandingOver = "" // taken meanwhile by a worker that does not know it
+	}
+	if next.HandingOver == "" {
+		delete(t.askers, key)
 	}
 	t.leases[key] = *next
 	return next.Clone(), nil

@@ -21,6 +21,7 @@ type Metrics struct {
 	held     prometheus.Gauge
 	taken    prometheus.Counter
 	lost     *prometheus.CounterVec
+	foreign  *prometheus.GaugeVec
 	calls    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 }
@@ -40,6 +41,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "shardline_checkpoint_leases_lost_total",
 			Help: "Leases that this worker lost without giving them up, by reason.",
 		}, []string{"reason"}),
+		foreign: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "shardline_checkpoint_foreign_leases",
+			Help: "Leases that workers which are not Shardline renew, by whether leases.shared_with_kcl expects them.",
+		}, []string{"expected"}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "shardline_checkpoint_store_calls_total",
 			Help: "Calls to the lease store, by operation and outcome.",
@@ -53,6 +58,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, reason := range []string{reasonExpired, reasonTaken, reasonDeleted, reasonForeign} {
 		m.lost.WithLabelValues(reason)
 	}
+	for _, e := range expected {
+		m.foreign.WithLabelValues(e)
+	}
 	for _, op := range []string{opPrepare, opList, opGet, opCreate, opTake, opRenew, opRelease, opAsk, opSetChildren, opDelete} {
 		m.duration.WithLabelValues(op)
 		for _, o := range []string{"ok", "refused", "throttled", "error"} {
@@ -60,7 +68,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}
 	}
 	if reg != nil {
-		reg.MustRegister(m.held, m.taken, m.lost, m.calls, m.duration)
+		reg.MustRegister(m.held, m.taken, m.lost, m.foreign, m.calls, m.duration)
 	}
 	return m
 }

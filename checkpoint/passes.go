@@ -13,9 +13,10 @@ import (
 // passes is the part of a Holder that scans and takes. Owned by Run.
 type passes struct {
 	*Holder
-	serve Serve
-	wg    sync.WaitGroup // of the tenures
-	seen  sightings
+	serve   Serve
+	wg      sync.WaitGroup // of the tenures
+	seen    sightings
+	foreign foreigners
 	// pending are takes of unknown outcome by lease key; bounded by the table.
 	pending map[string]pendingTake
 	// asked are the leases that this worker waits for; at most atOnce.
@@ -91,6 +92,7 @@ func (p *passes) pass(ctx, base context.Context) {
 	}
 	now := p.cfg.Clock()
 	p.seen.scan(leases, now, p.cfg.Worker)
+	p.foreign.see(leases, now)
 	candidates := p.candidates(now)
 	asks := atOnce - len(p.asked)
 	p.randMu.Lock()

@@ -28,6 +28,8 @@ func testPeer(t *testing.T, variable string) {
 	})
 	storetest.Run(t, func(t *testing.T) checkpoint.Store { return openTables(t, client) })
 	t.Run("Items", func(t *testing.T) { testItems(t, client) })
+	t.Run("ItemsOfKCLWorkers", func(t *testing.T) { testItemsOfKCLWorkers(t, client) })
 	t.Run("Foreign", func(t *testing.T) { testForeign(t, client) })
+	t.Run("NativeWorkers", func(t *testing.T) { testNativeWorkers(t, client) })
 	t.Run("Overflow", func(t *testing.T) { testOverflow(t, client) })
 }

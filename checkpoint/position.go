@@ -17,7 +17,8 @@ type Position struct {
 	// TRIM_HORIZON.
 	Sequence string
 	// Sub is the index of the user record inside an aggregated one, else 0.
-	// For AT_TIMESTAMP it is the instant in Unix milliseconds.
+	// For AT_TIMESTAMP it is the instant in Unix milliseconds, for LATEST too
+	// when it is pinned to one.
 	Sub int64
 }
 
@@ -32,8 +33,8 @@ const (
 var (
 	// TrimHorizon is the oldest record that the stream still holds.
 	TrimHorizon = Position{}
-	// Latest is the tip at the time of reading. Shardline never writes it (it
-	// pins it to a time); it is read from other workers' tables.
+	// Latest is the tip at the time of reading, as KCL workers write it.
+	// Shardline pins it to a time: LatestAt.
 	Latest = Position{Sequence: latest}
 	// ShardEnd is behind the last record of a closed shard.
 	ShardEnd = Position{Sequence: shardEnd}
@@ -42,6 +43,10 @@ var (
 // At is the position before the first record that arrived at t or later, to
 // the millisecond.
 func At(t time.Time) Position { return Position{Sequence: atTimestamp, Sub: t.UnixMilli()} }
+
+// LatestAt is At(t) for Shardline, and LATEST for KCL workers, which know no
+// instant: on a table that is shared with them.
+func LatestAt(t time.Time) Position { return Position{Sequence: latest, Sub: t.UnixMilli()} }
 
 // Number is the position of a record.
 func Number(sequence string, sub int64) Position { return Position{Sequence: sequence, Sub: sub} }
@@ -54,7 +59,7 @@ func ParsePosition(s string) (Position, error) {
 		p.Sequence = ""
 	}
 	if found {
-		if r := rank(p.Sequence); r != rankNumber && r != rankAtTimestamp {
+		if r := rank(p.Sequence); r == rankTrimHorizon || r == rankShardEnd {
 			return Position{}, fmt.Errorf("position %q: %s has no sub-sequence number", s, p)
 		}
 		n, err := strconv.ParseInt(sub, 10, 64)
@@ -69,20 +74,22 @@ func ParsePosition(s string) (Position, error) {
 	return p, nil
 }
 
-// String is SEQUENCE:SUB, or the sentinel's name (AT_TIMESTAMP:MILLISECONDS).
+// String is SEQUENCE:SUB, or the sentinel's name (AT_TIMESTAMP:MILLISECONDS,
+// LATEST:MILLISECONDS).
 func (p Position) String() string {
-	switch rank(p.Sequence) {
-	case rankTrimHorizon:
+	switch r := rank(p.Sequence); {
+	case r == rankTrimHorizon:
 		return trimHorizon
-	case rankNumber, rankAtTimestamp:
-		return p.Sequence + ":" + strconv.FormatInt(p.Sub, 10)
+	case r == rankShardEnd || p == Latest:
+		return p.Sequence
 	}
-	return p.Sequence
+	return p.Sequence + ":" + strconv.FormatInt(p.Sub, 10)
 }
 
-// Time is the instant of an AT_TIMESTAMP position.
+// Time is the instant of an AT_TIMESTAMP position, or of LATEST that is pinned
+// to one.
 func (p Position) Time() (time.Time, bool) {
-	if p.Sequence != atTimestamp {
+	if p.Sequence != atTimestamp && (p.Sequence != latest || p.Sub == 0) {
 		return time.Time{}, false
 	}
 	return time.UnixMilli(p.Sub), true
@@ -104,15 +111,19 @@ func (p Position) Compare(q Position) int {
 			return c
 		}
 	}
+	if p != q && (p == Latest || q == Latest) { // the tip is behind every time
+		return cmp.Compare(q.Sub, p.Sub)
+	}
 	return cmp.Compare(p.Sub, q.Sub)
 }
 
 // Covers says whether a record at r that arrived at arrival is settled for
 // whoever is at p.
 func (p Position) Covers(r Position, arrival time.Time) bool {
+	if t, timed := p.Time(); timed {
+		return arrival.UnixMilli() < t.UnixMilli()
+	}
 	switch rank(p.Sequence) {
-	case rankAtTimestamp:
-		return arrival.UnixMilli() < p.Sub
 	case rankTrimHorizon, rankLatest:
 		return false
 	case rankShardEnd:

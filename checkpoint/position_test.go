@@ -42,6 +42,7 @@ func TestLowest(t *testing.T) {
 		{[]checkpoint.Position{at, five}, checkpoint.TrimHorizon}, {[]checkpoint.Position{at, checkpoint.At(time.UnixMilli(9))}, at},
 		{[]checkpoint.Position{five, checkpoint.TrimHorizon}, checkpoint.TrimHorizon}, {[]checkpoint.Position{at, checkpoint.ShardEnd}, at},
 		{[]checkpoint.Position{checkpoint.TrimHorizon, at}, checkpoint.TrimHorizon},
+		{[]checkpoint.Position{checkpoint.Latest, checkpoint.LatestAt(time.UnixMilli(7))}, checkpoint.LatestAt(time.UnixMilli(7))},
 	} {
 		if got := checkpoint.Lowest(tt.of...); got != tt.want {
 			t.Errorf("lowest of %v: %s, want %s", tt.of, got, tt.want)
@@ -50,7 +51,7 @@ func TestLowest(t *testing.T) {
 }
 
 func FuzzParsePosition(f *testing.F) {
-	for _, s := range []string{"", "TRIM_HORIZON", "AT_TIMESTAMP:17", "SHARD_END", "49:3", "x:y"} {
+	for _, s := range []string{"", "TRIM_HORIZON", "AT_TIMESTAMP:17", "SHARD_END", "LATEST", "LATEST:17", "49:3", "x:y"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -42,12 +42,17 @@ type plan struct {
 	held   map[string]checkpoint.Entry // whose gate is shut, the worker's or not
 	absent map[string]checkpoint.Entry // on the roster, but not the worker's: they keep their place
 	save   bool                        // the item must say this before the first attempt
+	// shared: KCL workers live on the table, who would serve nobody that is
+	// behind. Nobody gets an entry in this tenure; those there are only move up.
+	shared bool
+	left   []string // shared: on the roster, but not the worker's: the checkpoint goes on without them
 }
 
 // makePlan compares the saved form of a lease with the worker's subscribers
 // and where new ones begin. parents are the leases of the parents that still
-// exist, all finished.
-func makePlan(saved checkpoint.Saved, parents []checkpoint.Lease, subscribers map[string]Initial) plan {
+// exist, all finished. On a table that is shared with KCL workers everybody
+// without an entry begins at the checkpoint.
+func makePlan(saved checkpoint.Saved, parents []checkpoint.Lease, subscribers map[string]Initial, shared bool) plan {
 	known := saved.Roster
 	if len(known) == 0 {
 		for _, p := range parents {
@@ -56,6 +61,7 @@ func makePlan(saved checkpoint.Saved, parents []checkpoint.Lease, subscribers ma
 	}
 	p := plan{
 		taken:  saved.Checkpoint,
+		shared: shared,
 		starts: make(map[string]checkpoint.Entry),
 		held:   make(map[string]checkpoint.Entry),
 		absent: make(map[string]checkpoint.Entry),
@@ -64,6 +70,13 @@ func makePlan(saved checkpoint.Saved, parents []checkpoint.Lease, subscribers ma
 	// lease, or one of a KCL application.
 	founders := len(known) == 0
 	p.roster = union(known, slices.Collect(maps.Keys(subscribers)))
+	if shared {
+		p.roster, p.left = split(p.roster, func(name string) bool {
+			_, ours := subscribers[name]
+			_, behind := saved.Behind[name]
+			return ours || behind
+		})
+	}
 	p.save = !slices.Equal(p.roster, saved.Roster)
 
 	for _, name := range p.roster {
@@ -71,12 +84,12 @@ func makePlan(saved checkpoint.Saved, parents []checkpoint.Lease, subscribers ma
 		entry, behind := saved.Behind[name]
 		if !behind {
 			entry = checkpoint.Entry{At: saved.Checkpoint}
-			if !founders && !slices.Contains(known, name) {
+			if !founders && !shared && !slices.Contains(known, name) {
 				entry.At = initial.position(saved.Checkpoint)
 			}
 		}
 		switch {
-		case !gateOpen(name, parents):
+		case !gateOpen(name, parents, shared):
 			p.held[name] = entry
 		case !ours:
 			p.absent[name] = entry
@@ -90,13 +103,17 @@ func makePlan(saved checkpoint.Saved, parents []checkpoint.Lease, subscribers ma
 // gateOpen says whether a subscriber may get records of a shard with these
 // parents: it has settled each of them (the model's GateOpen). What a lease
 // item says of it stays true, so that an old reading can only be too careful.
-func gateOpen(name string, parents []checkpoint.Lease) bool {
+// On a shared table whom a parent's roster lacks is behind nowhere.
+func gateOpen(name string, parents []checkpoint.Lease, shared bool) bool {
 	for _, p := range parents {
 		if !p.Finished() {
 			return false
 		}
 		if _, behind := p.Behind[name]; behind {
 			return false
+		}
+		if shared {
+			continue
 		}
 		if len(p.Roster) > 0 && !slices.Contains(p.Roster, name) {
 			return false
@@ -118,11 +135,14 @@ func (p plan) from() checkpoint.Position {
 // form computes the saved form anew (the model's Form). live are the places
 // of the subscribers that the worker serves. The checkpoint is the smallest
 // of them and never goes back; when ahead is set it is the greatest, and the
-// others stand behind it: so a planned end repeats nothing for anybody.
+// others stand behind it: so a planned end repeats nothing for anybody. On a
+// shared table it is always the smallest, of parked keys too: a KCL worker that
+// takes the lease gives everybody the rest.
 func (p plan) form(live map[string]checkpoint.Entry, ahead bool) checkpoint.Saved {
 	c, ok := p.taken, true
+	ahead = ahead && !p.shared
 	for _, e := range live {
-		ok = ok && ordered(e.At)
+		ok = ok && ordered(p.place(e))
 	}
 	if (ok || ahead) && len(live) > 0 {
 		best := checkpoint.ShardEnd
@@ -130,8 +150,8 @@ func (p plan) form(live map[string]checkpoint.Entry, ahead bool) checkpoint.Save
 			best = p.taken
 		}
 		for _, e := range live {
-			if ordered(e.At) && (e.At.Compare(best) > 0) == ahead {
-				best = e.At
+			if at := p.place(e); ordered(at) && (at.Compare(best) > 0) == ahead {
+				best = at
 			}
 		}
 		if !ordered(c) || best.Compare(c) > 0 {
@@ -140,7 +160,7 @@ func (p plan) form(live map[string]checkpoint.Entry, ahead bool) checkpoint.Save
 	}
 	saved := checkpoint.Saved{Checkpoint: c, Roster: p.roster, Behind: make(map[string]checkpoint.Entry)}
 	for name, e := range live {
-		if len(e.Keys) > 0 || !p.reached(name, e.At, c) {
+		if len(e.Keys) > 0 && !p.shared || !p.reached(name, p.place(e), c) {
 			saved.Behind[name] = e
 		}
 	}
@@ -151,6 +171,20 @@ func (p plan) form(live map[string]checkpoint.Entry, ahead bool) checkpoint.Save
 	}
 	maps.Copy(saved.Behind, p.held)
 	return saved
+}
+
+// place is the position of an entry that counts for the checkpoint. On a shared
+// table parked keys count too.
+func (p plan) place(e checkpoint.Entry) checkpoint.Position {
+	lowest := e.At
+	if p.shared {
+		for _, at := range e.Keys {
+			if at.Compare(lowest) < 0 {
+				lowest = at
+			}
+		}
+	}
+	return lowest
 }
 
 // reached says whether somebody at a position has settled everything up to c.
@@ -165,6 +199,18 @@ func (p plan) reached(name string, at, c checkpoint.Position) bool {
 
 // ordered says whether a position is one of a record, or behind the last.
 func ordered(p checkpoint.Position) bool { return p.IsNumber() || p == checkpoint.ShardEnd }
+
+// split keeps the order of names.
+func split(names []string, keep func(string) bool) (kept, rest []string) {
+	for _, name := range names {
+		if keep(name) {
+			kept = append(kept, name)
+		} else {
+			rest = append(rest, name)
+		}
+	}
+	return kept, rest
+}
 
 // union is the sorted set of the names in both.
 func union(a, b []string) []string {

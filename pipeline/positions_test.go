@@ -31,6 +31,8 @@ func TestPlan(t *testing.T) {
 		saved                checkpoint.Saved
 		parents              []checkpoint.Lease
 		ours                 map[string]Initial
+		shared               bool // with KCL workers
+		left                 []string
 		roster               []string
 		starts, held, absent entries
 		save                 bool
@@ -116,14 +118,48 @@ func TestPlan(t *testing.T) {
 			ours:   map[string]Initial{"a": {}},
 			roster: []string{"a"}, save: true, starts: entries{"a": entry(at("5"))}, from: at("5"),
 		},
+		{
+			name: "shared with KCL: who is new begins at the checkpoint, and it goes on without who was removed", shared: true,
+			saved:  checkpoint.Saved{Checkpoint: at("7"), Roster: []string{"a", "gone"}},
+			ours:   map[string]Initial{"a": InitialLatest(), "n": {}},
+			roster: []string{"a", "n"}, left: []string{"gone"}, save: true,
+			starts: entries{"a": entry(at("7")), "n": entry(at("7"))}, from: at("7"),
+		},
+		{
+			name: "shared with KCL: entries that are there are served, or kept for who is removed", shared: true,
+			saved: checkpoint.Saved{Checkpoint: at("7"), Roster: []string{"a", "gone", "late"},
+				Behind: entries{"late": entry(at("3")), "gone": entry(at("5"))}},
+			ours:   map[string]Initial{"a": InitialLatest(), "late": InitialLatest()},
+			roster: []string{"a", "gone", "late"},
+			starts: entries{"a": entry(at("7")), "late": entry(at("3"))}, absent: entries{"gone": entry(at("5"))}, from: at("3"),
+		},
+		{
+			name: "shared with KCL: whom a parent's roster lacks is behind nowhere", shared: true,
+			saved:   checkpoint.Saved{},
+			ours:    map[string]Initial{"a": InitialLatest(), "n": InitialLatest()},
+			parents: []checkpoint.Lease{lease(checkpoint.ShardEnd, []string{"a"}, nil)},
+			roster:  []string{"a", "n"}, save: true,
+			starts: entries{"a": entry(checkpoint.TrimHorizon), "n": entry(checkpoint.TrimHorizon)},
+		},
+		{
+			name: "shared with KCL: who is behind on a parent is held", shared: true,
+			saved:   checkpoint.Saved{},
+			ours:    map[string]Initial{"a": InitialLatest(), "b": InitialLatest()},
+			parents: []checkpoint.Lease{lease(checkpoint.ShardEnd, []string{"a", "b"}, entries{"b": entry(at("3"))})},
+			roster:  []string{"a", "b"}, save: true,
+			starts: entries{"a": entry(checkpoint.TrimHorizon)}, held: entries{"b": entry(checkpoint.TrimHorizon)},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := makePlan(tc.saved, tc.parents, tc.ours)
+			p := makePlan(tc.saved, tc.parents, tc.ours, tc.shared)
 			if !slices.Equal(p.roster, tc.roster) {
 				t.Errorf("roster %v, want %v", p.roster, tc.roster)
 			}
 			if !same(p.starts, tc.starts) || !same(p.held, tc.held) || !same(p.absent, tc.absent) {
 				t.Errorf("starts %v held %v absent %v\nwant   %v held %v absent %v", p.starts, p.held, p.absent, tc.starts, tc.held, tc.absent)
+			}
+			if !slices.Equal(p.left, tc.left) {
+				t.Errorf("left %v, want %v", p.left, tc.left)
 			}
 			if p.save != tc.save {
 				t.Errorf("save first: %v, want %v", p.save, tc.save)
@@ -202,6 +238,36 @@ func TestForm(t *testing.T) {
 			name: "the end of a finished shard is the end of its entries",
 			plan: plan{taken: checkpoint.ShardEnd, starts: entries{"b": entry(at("5"))}},
 			live: entries{"b": entry(checkpoint.ShardEnd)}, checkpoint: checkpoint.ShardEnd,
+		},
+		{
+			name: "shared with KCL: the smallest at a planned end too",
+			plan: plan{shared: true, taken: at("5"), starts: entries{"a": entry(at("5")), "b": entry(at("5"))}},
+			live: entries{"a": entry(at("9")), "b": entry(at("7"))}, ahead: true, checkpoint: at("7"),
+		},
+		{
+			name: "shared with KCL: a parked key holds the checkpoint",
+			plan: plan{shared: true, taken: at("5"), starts: entries{"a": entry(at("5")), "b": entry(at("5"))}},
+			live: entries{"a": checkpoint.Entry{At: at("9"), Keys: map[string]checkpoint.Position{"k": at("6")}}, "b": entry(at("8"))}, checkpoint: at("6"),
+		},
+		{
+			name: "shared with KCL: an entry that is there moves up, and the checkpoint waits for it",
+			plan: plan{shared: true, taken: at("5"), starts: entries{"a": entry(at("5")), "b": entry(at("2"))}},
+			live: entries{"a": entry(at("9")), "b": entry(at("4"))}, checkpoint: at("5"), behind: entries{"b": entry(at("4"))},
+		},
+		{
+			name: "shared with KCL: so does a key's",
+			plan: plan{shared: true, taken: at("5"), starts: entries{"a": entry(at("5")), "b": entry(at("7"))}},
+			live: entries{"a": checkpoint.Entry{At: at("9"), Keys: map[string]checkpoint.Position{"k": at("3")}}, "b": entry(at("8"))}, checkpoint: at("5"), behind: entries{"a": checkpoint.Entry{At: at("9"), Keys: map[string]checkpoint.Position{"k": at("3")}}},
+		},
+		{
+			name: "shared with KCL: and disappears",
+			plan: plan{shared: true, taken: at("5"), starts: entries{"a": entry(at("5")), "b": entry(at("2"))}},
+			live: entries{"a": entry(at("9")), "b": entry(at("6"))}, checkpoint: at("6"),
+		},
+		{
+			name: "shared with KCL: nobody read yet",
+			plan: plan{shared: true, taken: noon, starts: entries{"a": entry(noon), "b": entry(noon)}},
+			live: entries{"a": entry(noon), "b": entry(at("2"))}, ahead: true, checkpoint: noon, behind: entries{},
 		},
 		{
 			name: "nobody served: nothing moves",

@@ -12,8 +12,11 @@ import (
 	"github.com/shardline/shardline/checkpoint"
 )
 
-// errParentUnfinished ends a tenure that began before its time.
-var errParentUnfinished = errors.New("a parent shard is not finished")
+// These end a tenure that began before its time.
+var (
+	errParentUnfinished = errors.New("a parent shard is not finished")
+	errParentBehind     = errors.New("somebody is behind on a parent shard")
+)
 
 // shard serves one lease through one tenure. It is owned by serve; the lease's
 // own goroutine reads the positions beside it.
@@ -48,7 +51,10 @@ func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 	defer w.metrics.serve(src.name, lease.Shard, t)()
 	defer src.closed(lease.Shard)
 
-	saved := lease.Saved
+	saved, err := w.resolved(ctx, src, lease.Saved)
+	if err != nil {
+		return err
+	}
 	for {
 		parents, err := w.parents(ctx, src, lease)
 		if err != nil {
@@ -107,7 +113,19 @@ func (s *shard) live() map[string]checkpoint.Entry {
 // run serves one plan. It says true when the plan is out of date because a
 // gate opened: then nothing is in flight, and saved says where everybody is.
 func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved, parents []checkpoint.Lease) (bool, error) {
-	p := makePlan(saved, parents, s.source.initials)
+	p := makePlan(saved, parents, s.source.initials, s.worker.shared)
+	if saved.Checkpoint != lease.Checkpoint && !ordered(saved.Checkpoint) { // it was resolved
+		p.save = true
+	}
+	if p.shared {
+		if s.source.anyOf(p.held) {
+			return false, fmt.Errorf("lease %s: %w", lease.Key, errParentBehind)
+		}
+		if len(p.left) > 0 {
+			s.logger.Warn("leases.shared_with_kcl: the checkpoint goes on without subscribers that are not configured any more",
+				zap.Strings("subscribers", p.left))
+		}
+	}
 	log := newLog()
 	s.begin(p, log, s.info())
 	if p.save {
@@ -351,7 +369,7 @@ func (s *shard) save(ctx context.Context) error {
 func (s *shard) createChildren(ctx context.Context, lease checkpoint.Lease, children []checkpoint.Shard) error {
 	begin := checkpoint.TrimHorizon
 	saved := s.saved().Checkpoint
-	if _, timed := saved.Time(); timed {
+	if _, timed := saved.Time(); timed && !s.worker.shared { // KCL's children begin at TRIM_HORIZON whatever
 		begin = saved
 	}
 	ids := make([]string, 0, len(children))

@@ -302,10 +302,16 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 		s.pinned = now.Add(-latestMargin)
 	}
 	initial := s.config.Initial.position(checkpoint.At(s.pinned))
+	if w.shared { // rosters say nothing there: children that KCL made have none
+		for i := range leases {
+			leases[i].Roster = nil
+		}
+	}
 	create, remove := checkpoint.Audit(shards, leases, initial, tip)
 	for _, l := range create {
 		l.Stream = s.streamIDIn(w.format)
 		l.Key = s.leaseKey(l.Shard)
+		l.Checkpoint = w.sentinel(s, l.Checkpoint)
 		if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
 			return fmt.Errorf("create lease %s: %w", l.Key, err)
 		}

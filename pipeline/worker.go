@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,18 +16,21 @@ import (
 
 // Config is what a worker is made of.
 type Config struct {
-	ID           string // unique per process
-	Store        checkpoint.Store
-	Format       checkpoint.KeyFormat
-	Failover     time.Duration
-	MaxLeases    int // 0: no limit
-	Sources      []SourceConfig
-	Window       int64         // bytes of all shard logs
-	DrainTimeout time.Duration // for the attempts in flight when the worker stops
-	Metrics      *Metrics
-	LeaseMetrics *checkpoint.Metrics
-	Logger       *zap.Logger
-	Clock        func() time.Duration // nil: a clock that runs through suspend
+	ID        string // unique per process
+	Store     checkpoint.Store
+	Format    checkpoint.KeyFormat
+	Failover  time.Duration
+	MaxLeases int // 0: no limit
+	// SharedWithKCL: KCL workers live on the lease table too. They serve nobody
+	// who is behind a checkpoint, so nobody is put there.
+	SharedWithKCL bool
+	Sources       []SourceConfig
+	Window        int64         // bytes of all shard logs
+	DrainTimeout  time.Duration // for the attempts in flight when the worker stops
+	Metrics       *Metrics
+	LeaseMetrics  *checkpoint.Metrics
+	Logger        *zap.Logger
+	Clock         func() time.Duration // nil: a clock that runs through suspend
 }
 
 // Worker reads the shards whose leases it holds, and gives every record to
@@ -36,6 +40,7 @@ type Worker struct {
 	format       checkpoint.KeyFormat
 	failover     time.Duration
 	drainTimeout time.Duration
+	shared       bool
 	budget       *Budget
 	holder       *checkpoint.Holder
 	sources      []*source
@@ -55,7 +60,7 @@ var (
 // NewWorker wires a worker; it starts nothing.
 func NewWorker(c Config) *Worker {
 	w := &Worker{
-		store: checkpoint.Measure(c.Store, c.LeaseMetrics), format: c.Format, failover: c.Failover, drainTimeout: c.DrainTimeout,
+		store: checkpoint.Measure(c.Store, c.LeaseMetrics), format: c.Format, failover: c.Failover, drainTimeout: c.DrainTimeout, shared: c.SharedWithKCL,
 		budget: newBudget(c.Window), metrics: c.Metrics, logger: c.Logger, table: errNotYet,
 	}
 	w.metrics.watch(w.budget)
@@ -63,7 +68,7 @@ func NewWorker(c Config) *Worker {
 		w.sources = append(w.sources, newSource(s, c.Format, c.Logger, c.Metrics))
 	}
 	w.holder = checkpoint.NewHolder(checkpoint.HolderConfig{
-		Store: c.Store, Worker: c.ID, Failover: c.Failover, MaxLeases: c.MaxLeases,
+		Store: c.Store, Worker: c.ID, Failover: c.Failover, MaxLeases: c.MaxLeases, SharedWithKCL: c.SharedWithKCL,
 		Wanted: w.wanted, Clock: c.Clock, Logger: c.Logger, Metrics: c.LeaseMetrics,
 	})
 	return w
@@ -172,17 +177,19 @@ func (w *Worker) wanted(l checkpoint.Lease, all map[string]checkpoint.Lease) boo
 			parents = append(parents, p)
 		}
 	}
+	open := func(name string) bool { return gateOpen(name, parents, w.shared) }
 	if !l.Finished() {
-		return true
+		// On a shared table a shard is read for everybody at once or not at all.
+		return !w.shared || !slices.ContainsFunc(slices.Collect(maps.Keys(s.initials)), func(name string) bool { return !open(name) })
 	}
 	for name := range s.initials {
-		if !gateOpen(name, parents) {
+		if !open(name) {
 			continue
 		}
 		if _, behind := l.Behind[name]; behind {
 			return true
 		}
-		if len(l.Roster) > 0 && !slices.Contains(l.Roster, name) {
+		if !w.shared && len(l.Roster) > 0 && !slices.Contains(l.Roster, name) {
 			return true
 		}
 	}
@@ -281,7 +288,7 @@ func (w *Worker) gateOpened(s *source, lease checkpoint.Lease, p plan) bool {
 		}
 	}
 	for name := range p.held {
-		if _, ours := s.initials[name]; ours && gateOpen(name, parents) {
+		if _, ours := s.initials[name]; ours && gateOpen(name, parents, w.shared) {
 			return true
 		}
 	}

@@ -203,11 +203,12 @@ func (i *inbox) take() string {
 
 // fleet starts workers on one tape and one store.
 type fleet struct {
-	t     *testing.T
-	tape  *tape
-	store checkpoint.Store
-	first pipeline.Initial // of the source
-	n     int
+	t      *testing.T
+	tape   *tape
+	store  checkpoint.Store
+	first  pipeline.Initial // of the source
+	shared bool             // with KCL workers
+	n      int
 }
 
 // start runs a worker with subscribers; stop drains it.
@@ -223,7 +224,7 @@ func (f *fleet) start(initial pipeline.Initial, subscribers ...*inbox) (stop fun
 	began := time.Now()
 	w := pipeline.NewWorker(pipeline.Config{
 		ID: fmt.Sprintf("worker-%d", f.n), Store: f.store, Format: checkpoint.MultiStream, Failover: 10 * time.Second,
-		Sources: []pipeline.SourceConfig{source}, Window: 1 << 20, DrainTimeout: 5 * time.Second,
+		SharedWithKCL: f.shared, Sources: []pipeline.SourceConfig{source}, Window: 1 << 20, DrainTimeout: 5 * time.Second,
 		Metrics: pipeline.NewMetrics(reg), LeaseMetrics: checkpoint.NewMetrics(reg), Logger: zaptest.NewLogger(f.t),
 		Clock: func() time.Duration { return time.Since(began) },
 	})

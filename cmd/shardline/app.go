@@ -115,12 +115,13 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 	if cfg.Leases.Store == config.StoreDynamoDB {
 		store = checkpoint.NewDynamoDB(checkpoint.DynamoDBConfig{
 			Client: dynamodb.NewFromConfig(base), Table: cfg.LeaseTable(), StateTable: cfg.StateTable(),
-			Format: format, Create: cfg.Leases.CreateTables, Logger: logger,
+			Failover: cfg.Leases.Failover, Format: format, Create: cfg.Leases.CreateTables, Logger: logger,
 		})
 	}
 	a.worker = pipeline.NewWorker(pipeline.Config{
 		ID: id, Store: env.hooks.store(store), Format: format, Failover: cfg.Leases.Failover, MaxLeases: cfg.Leases.MaxLeases,
-		Sources: sources, Window: int64(cfg.Pipeline.Window), DrainTimeout: cfg.Pipeline.DrainTimeout,
+		SharedWithKCL: cfg.Leases.SharedWithKCL,
+		Sources:       sources, Window: int64(cfg.Pipeline.Window), DrainTimeout: cfg.Pipeline.DrainTimeout,
 		Metrics: m.pipeline, LeaseMetrics: m.checkpoint, Logger: logger,
 	})
 	a.server = metrics.NewServer(metrics.Config{

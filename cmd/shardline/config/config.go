@@ -86,9 +86,16 @@ type Leases struct {
 	// or `single_stream` (shardId; exactly one source). A table with keys of
 	// the other shape is refused at the start.
 	KeyFormat string `yaml:"key_format" enum:"multi_stream,single_stream"`
-	// Workers of the Kinesis Client Library live on this table too, for the
-	// time of a migration.
-	SharedWithKCL bool `yaml:"shared_with_kcl" later:"true"`
+	// Workers of the Kinesis Client Library (2.x, or 3.x in a mode that is
+	// compatible with 2.x) live on this table too, for the time of a migration:
+	// leases are shared and balanced with them. They serve nobody who is
+	// behind a checkpoint, so the checkpoint is that of the slowest destination
+	// at all times: more is delivered again after a stop, a new destination
+	// begins at the checkpoint whatever its `initial_position`, and one that is
+	// no longer configured is forgotten. Both sides need the same fail-over
+	// time, initial position and key format. With false, a KCL worker that
+	// renews a lease is an alarm.
+	SharedWithKCL bool `yaml:"shared_with_kcl"`
 	// A lease that was not renewed for this long may be taken by another
 	// worker. Leases are renewed, and positions saved with them, every third
 	// of it. Shorter moves the shards of a dead worker sooner, repeats less

@@ -156,6 +156,9 @@ func (l *loading) leases(c *Config) {
 		l.addf("leases.failover", "%s is too long: at most 1h, since the shards of a dead worker wait for it", l.found("leases.failover"))
 	}
 	l.least("leases.max_leases", c.Leases.MaxLeases, 0)
+	if c.Leases.SharedWithKCL && c.Leases.Store == StoreMemory {
+		l.addf("leases.shared_with_kcl", "KCL workers cannot share leases.store: %s: use %s", StoreMemory, StoreDynamoDB)
+	}
 	if c.Leases.KeyFormat == SingleStream && len(c.Sources) > 1 {
 		l.addf("leases.key_format", "%s takes exactly one source, and there are %d: %s is for several", l.found("leases.key_format"), len(c.Sources), MultiStream)
 	}

@@ -27,8 +27,8 @@ type HolderConfig struct {
 	// Worker is this process's id. Two processes must not share one.
 	Worker string
 	// Failover is how long a lease may stand unrenewed before others take it;
-	// the same for all workers of a table. Leases are renewed, positions
-	// saved and the table scanned about every third of it.
+	// the same for all workers of a table. Leases are renewed and positions
+	// saved about every third of it, the table scanned about every eighth.
 	Failover time.Duration
 	// MaxLeases bounds what this worker holds; 0: no limit.
 	MaxLeases int
@@ -66,12 +66,12 @@ type Holder struct {
 	randMu sync.Mutex // guards rand
 	rand   *mathrand.Rand
 
-	mu       sync.Mutex          // guards what follows
-	tenures  map[string]*Tenure  // until serve has returned: a shard is served once at a time
-	failures map[string]failure  // leases whose serve function failed here; bounded by the table
-	snapshot map[string]sighting // the last scan; replaced, never changed
-	scanned  chan struct{}       // closed when snapshot is replaced
-	scanErr  error               // of the last scan
+	mu       sync.Mutex         // guards what follows
+	tenures  map[string]*Tenure // until serve has returned: a shard is served once at a time
+	failures map[string]failure // leases whose serve function failed here; bounded by the table
+	snapshot sightings          // the last scan; its map is never changed
+	scanned  chan struct{}      // closed when snapshot is replaced
+	scanErr  error              // of the last scan
 }
 
 // failure keeps this worker from a lease whose serve function failed.
@@ -136,11 +136,11 @@ func (h *Holder) Run(ctx context.Context, serve Serve) error {
 		}
 	})
 	p := &passes{
-		Holder: h, serve: serve, seen: sightings{failover: h.cfg.Failover},
+		Holder: h, serve: serve, seen: sightings{failover: h.cfg.Failover, worker: h.cfg.Worker},
 		pending: map[string]pendingTake{}, asked: map[string]bool{},
 		foreign: foreigners{shared: h.cfg.SharedWithKCL, failover: h.cfg.Failover, log: h.log, metrics: h.cfg.Metrics},
 	}
-	p.run(ctx, base)
+	refused := p.run(ctx, base)
 	h.beat.Store(nil) // a drain takes its time
 	h.mu.Lock()
 	for _, t := range h.tenures {
@@ -154,7 +154,7 @@ func (h *Holder) Run(ctx context.Context, serve Serve) error {
 	case <-h.killed:
 		return ErrKilled
 	default:
-		return nil
+		return refused
 	}
 }
 
@@ -177,7 +177,7 @@ func (h *Holder) Scan() {
 func (h *Holder) Snapshot() map[string]Lease {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return all(h.snapshot)
+	return all(h.snapshot.leases)
 }
 
 func all(seen map[string]sighting) map[string]Lease {
@@ -198,13 +198,17 @@ func (h *Holder) Scanned() <-chan struct{} {
 	return h.scanned
 }
 
-// Free says whether the last scan found that nobody holds the lease: without
-// owner, or unrenewed for the fail-over time.
+// Free says whether, by the last scan, nobody holds the lease: without owner, or
+// unrenewed for the fail-over time.
 func (h *Holder) Free(key string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s, ok := h.snapshot[key]
-	return ok && s.free && h.tenures[key] == nil
+	s, ok := h.snapshot.leases[key]
+	if !ok || h.tenures[key] != nil {
+		return false
+	}
+	_, free := h.snapshot.free(s, h.cfg.Clock())
+	return free
 }
 
 // call bounds one call to the store: a renewal that hangs must leave time for

@@ -45,6 +45,9 @@ type Lease struct {
 	// worker that it hands the lease to (checkpointOwner of KCL 3.x).
 	HandingOver string
 	Switches    int64 // ownerSwitchesSinceCheckpoint
+	// Throughput is the work that the lease makes, in kB/s as its owner last
+	// saw it; 0: unknown, or none (throughputKBps of KCL 3.x).
+	Throughput float64
 	Saved
 	Parents  []string
 	Children []string

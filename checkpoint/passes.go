@@ -3,11 +3,11 @@ package checkpoint
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 )
 
 // passes is the part of a Holder that scans and takes. Owned by Run.
@@ -20,93 +20,121 @@ type passes struct {
 	// pending are takes of unknown outcome by lease key; bounded by the table.
 	pending map[string]pendingTake
 	// asked are the leases that this worker waits for; at most atOnce.
-	asked map[string]bool
-	// trouble is the last scan's error, for logging on change.
-	trouble  string
-	failed   int
+	asked    map[string]bool
+	listed   time.Duration // clock reading after the last scan that worked
+	watched  bool          // a lease that this worker wants is not its own
+	wake     time.Duration // clock reading at which something may be taken without a scan; 0: nothing
+	uneven   time.Duration // since when this worker should ask for a lease to even the work; 0: it should not
+	scans    trouble
+	takes    trouble
 	overflow int // free leases beyond MaxLeases at the last pass
 }
 
-// pendingTake is a take that may have landed. Nobody serves it yet, so the same
-// tenure is tried again; if it turns out to be in the table, it has been there
-// since sent at the earliest.
-type pendingTake struct {
-	tenure string
-	sent   time.Duration
-}
+// How often the table is scanned, in parts of the fail-over time. A lease that
+// was renewed just before its owner died is seen at the next scan, and counts
+// from then on: it is taken a fail-over time and a scan's interval after.
+const (
+	scanMost  = 11 // while others hold leases that this worker wants: between an eleventh
+	scanLeast = 9  // and a ninth
+	// scanShare bounds the time spent scanning to an eighth.
+	scanShare = 8
+)
 
-// run scans until ctx or base ends. Writes use base: a take must not be left
+// evenAfter is how long the work must have been uneven before a lease moves.
+const evenAfter = 30 * time.Second
+
+// run scans until ctx or base ends, or another process is found to work under
+// this worker's id: then it says so. Writes use base: a take must not be left
 // unknown because the worker stops.
-func (p *passes) run(ctx, base context.Context) {
+func (p *passes) run(ctx, base context.Context) error {
 	failover := p.cfg.Failover
-	next := time.NewTimer(p.spread(0, failover/30))
-	defer next.Stop()
-	nudged := false
+	due := time.Now().Add(p.spread(0, failover/30))
+	look := due // when to look after the leases asked for
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		now := time.Now()
 		p.beat.Store(&now)
-		var poll <-chan time.Time
-		if len(p.asked) > 0 {
-			poll = time.After(min(time.Second, failover/10))
+		wait := time.Until(due)
+		if p.wake > 0 {
+			wait = min(wait, p.wake-p.cfg.Clock())
 		}
+		if len(p.asked) > 0 {
+			wait = min(wait, time.Until(look))
+		}
+		timer.Reset(max(wait, 0))
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-base.Done():
-			return
-		case <-next.C:
-			p.pass(ctx, base)
-			next.Reset(p.spread(failover/4, failover/3))
-			nudged = false
-		case <-p.nudge:
-			if !nudged {
-				nudged = true
-				next.Reset(failover / 20)
+			return nil
+		case <-timer.C:
+			switch now := time.Now(); {
+			case len(p.asked) > 0 && !now.Before(look):
+				p.claim(ctx, base)
+				look = time.Now().Add(min(time.Second/2, failover/20))
+				continue
+			case now.Before(due) && p.fresh():
+				p.act(ctx, base)
+				continue
 			}
-		case <-poll:
-			p.claim(ctx, base)
+			took, err := p.pass(ctx, base)
+			if err != nil {
+				return err
+			}
+			due = time.Now().Add(p.interval(took))
+		case <-p.nudge:
+			if soon := time.Now().Add(failover / 20); soon.Before(due) {
+				due = soon
+			}
 		}
 	}
 }
 
-// pass is one scan and what follows from it.
-func (p *passes) pass(ctx, base context.Context) {
-	call, cancel := context.WithTimeout(ctx, p.cfg.Failover)
+// interval is the time until the next scan, after one that took so long.
+func (p *passes) interval(took time.Duration) time.Duration {
+	failover := p.cfg.Failover
+	d := p.spread(failover/4, failover/3)
+	if p.watched && p.scans.times == 0 {
+		d = p.spread(failover/scanMost, failover/scanLeast)
+	}
+	return max(d, min((scanShare-1)*took, failover))
+}
+
+// fresh says whether the last scan tells enough of who lives to act upon it: a
+// lease that nobody looked at has not expired.
+func (p *passes) fresh() bool { return p.cfg.Clock()-p.listed < p.cfg.Failover/4 }
+
+// pass is one scan and what follows from it. The error says that another
+// process works under this worker's id.
+func (p *passes) pass(ctx, base context.Context) (took time.Duration, err error) {
+	start := time.Now()
+	call, cancel := context.WithTimeout(ctx, p.cfg.Failover/2)
 	leases, err := p.store.List(call)
 	cancel()
+	took = time.Since(start)
 	if ctx.Err() != nil {
-		return
+		return took, nil
 	}
 	p.note(err)
+	p.scans.note(p.log, err, "scan of the lease table failed; leases held are kept, none is taken", "scan of the lease table works again")
 	if err != nil {
-		p.failed++
-		if p.trouble != err.Error() {
-			p.trouble = err.Error()
-			p.log.Error("scan of the lease table failed; leases held are kept, none is taken", zap.Error(err))
-		}
-		return
+		p.wake = 0
+		return took, nil
 	}
-	if p.failed > 0 {
-		p.log.Info("scan of the lease table works again", zap.Int("failures", p.failed))
-		p.failed, p.trouble = 0, ""
-	}
-	now := p.cfg.Clock()
-	p.seen.scan(leases, now, p.cfg.Worker)
-	p.foreign.see(leases, now)
-	candidates := p.candidates(now)
-	asks := atOnce - len(p.asked)
-	p.randMu.Lock()
-	take, ask := plan(p.cfg.Worker, candidates, p.cfg.MaxLeases, asks, p.rand)
-	p.randMu.Unlock()
-	p.complain(candidates, len(take))
-	p.take(ctx, base, take)
-	p.ask(ctx, base, ask)
+	p.listed = p.cfg.Clock()
+	p.seen.scan(leases, p.listed)
+	p.foreign.see(leases, p.listed)
+	p.publish()
+	p.act(ctx, base)
+	return took, nil
 }
 
-// candidates publishes the scan and picks the leases that this worker wants.
-func (p *passes) candidates(now time.Duration) []candidate {
+// publish shows the scan to others.
+func (p *passes) publish() {
 	p.mu.Lock()
-	p.snapshot = p.seen.leases
+	defer p.mu.Unlock()
+	p.snapshot = p.seen
 	close(p.scanned)
 	p.scanned = make(chan struct{})
 	for key := range p.failures {
@@ -114,12 +142,51 @@ func (p *passes) candidates(now time.Duration) []candidate {
 			delete(p.failures, key)
 		}
 	}
-	tenures := make(map[string]*Tenure, len(p.tenures))
+	for key := range p.pending {
+		if _, ok := p.seen.leases[key]; !ok {
+			delete(p.pending, key)
+		}
+	}
 	for key, t := range p.tenures {
-		tenures[key] = t
 		if l := p.seen.leases[key].lease; l.HandingOver == p.cfg.Worker && l.Tenure == t.taken.Tenure {
 			t.poke() // somebody asks for it
 		}
+	}
+}
+
+// act takes and asks for what is this worker's to take, by what was last seen.
+func (p *passes) act(ctx, base context.Context) {
+	now := p.cfg.Clock()
+	candidates := p.candidates(now)
+	v := look(p.cfg.Worker, candidates, p.cfg.MaxLeases)
+	lease, uneven := v.evens()
+	take := v.takes()
+	ask := v.asks(atOnce - len(p.asked))
+	switch {
+	case !uneven || len(ask) > 0:
+		p.uneven = 0
+	case p.uneven == 0:
+		p.uneven = now
+	case now-p.uneven >= max(evenAfter, p.cfg.Failover) && len(p.asked) == 0:
+		p.uneven = 0
+		p.log.Info("the work is uneven: a lease moves", zap.String("lease", lease.Key), zap.Float64("kilobytes_per_second", lease.Throughput))
+		ask = []Lease{lease}
+	}
+	p.complain(candidates, take)
+	p.take(ctx, base, take)
+	p.ask(ctx, base, ask)
+	if len(take)+len(ask) > 0 {
+		p.candidates(p.cfg.Clock()) // what is still watched
+	}
+}
+
+// candidates are the leases that this worker wants. It also notes when the
+// next of them may be taken.
+func (p *passes) candidates(now time.Duration) []candidate {
+	p.mu.Lock()
+	tenures := make(map[string]*Tenure, len(p.tenures))
+	for key, t := range p.tenures {
+		tenures[key] = t
 	}
 	barred := map[string]bool{}
 	for key, f := range p.failures {
@@ -127,11 +194,7 @@ func (p *passes) candidates(now time.Duration) []candidate {
 	}
 	p.mu.Unlock()
 
-	for key := range p.pending {
-		if _, ok := p.seen.leases[key]; !ok {
-			delete(p.pending, key)
-		}
-	}
+	p.wake, p.watched = 0, false
 	leases := all(p.seen.leases)
 	var candidates []candidate
 	for key, s := range p.seen.leases {
@@ -139,160 +202,50 @@ func (p *passes) candidates(now time.Duration) []candidate {
 			continue
 		}
 		t := tenures[key]
-		c := candidate{sighting: s, barred: barred[key] || t != nil, mine: p.asked[key] || t != nil && t.mine()}
-		if w, ok := p.pending[key]; ok && s.lease.Owner == p.cfg.Worker && s.lease.Tenure == w.tenure {
-			c.free = true
+		c := candidate{lease: s.lease, barred: barred[key] || t != nil, mine: p.asked[key] || t != nil && t.mine(), from: s.from}
+		since, free := p.seen.free(s, now)
+		w, pending := p.pending[key]
+		pending = pending && s.lease.Owner == p.cfg.Worker && s.lease.Tenure == w.tenure
+		c.sure = !c.barred && (pending || p.seen.given(s.lease))
+		c.free = free || pending
+		patience := p.cfg.Failover / scanLeast // all others have scanned by then
+		if s.lease.Owner != "" {
+			patience = 2 * patience / 3 // most have: the time is up
+			c.from, _ = s.lease.Holder()
 		}
+		c.spare = free && now-since >= patience
 		candidates = append(candidates, c)
+		if c.mine || c.barred {
+			continue
+		}
+		p.watched = p.watched || !c.free || !c.spare
+		next := since + 1
+		if free {
+			next = since + patience
+		}
+		if next > now && (p.wake == 0 || next < p.wake) {
+			p.wake = next
+		}
 	}
 	return candidates
 }
 
 // complain says when leases stay free because of MaxLeases.
-func (p *passes) complain(candidates []candidate, taken int) {
-	free := 0
-	for _, c := range candidates {
-		if c.again && !c.mine && !c.barred {
-			free++
-		}
-	}
+func (p *passes) complain(candidates []candidate, take []Lease) {
 	if p.cfg.MaxLeases == 0 {
 		return
 	}
-	if left := max(free-taken, 0); left != p.overflow {
+	left := 0
+	for _, c := range candidates {
+		if c.spare && !c.mine && !c.barred && !slices.ContainsFunc(take, func(l Lease) bool { return l.Key == c.lease.Key }) {
+			left++
+		}
+	}
+	if left != p.overflow {
 		if p.overflow = left; left > 0 {
 			p.log.Warn("leases stay without an owner: every worker holds leases.max_leases", zap.Int("leases", left))
 		}
 	}
-}
-
-// take takes leases in parallel and starts their tenures.
-func (p *passes) take(ctx, base context.Context, leases []Lease) {
-	type outcome struct {
-		lease   Lease
-		sent    time.Duration
-		taken   bool
-		pending pendingTake
-	}
-	outcomes := make([]outcome, len(leases))
-	var g errgroup.Group
-	g.SetLimit(atOnce)
-	for i, l := range leases {
-		was := p.pending[l.Key]
-		g.Go(func() error {
-			if ctx.Err() != nil {
-				outcomes[i].pending = was
-				return nil
-			}
-			o := &outcomes[i]
-			o.lease, o.sent, o.taken, o.pending = p.takeOne(base, l, was)
-			return nil
-		})
-	}
-	_ = g.Wait() // none returns an error
-	for i, o := range outcomes {
-		key := leases[i].Key
-		if delete(p.pending, key); o.pending.tenure != "" {
-			p.pending[key] = o.pending
-		}
-		if o.taken {
-			delete(p.asked, key)
-			p.start(base, o.lease, o.sent)
-		}
-	}
-}
-
-// takeOne takes a lease as seen and settles an unknown outcome. sent is when
-// the tenure began at the earliest.
-func (p *passes) takeOne(base context.Context, seen Lease, w pendingTake) (l Lease, sent time.Duration, taken bool, pending pendingTake) {
-	if w.tenure == "" {
-		w = pendingTake{tenure: p.newTenure(), sent: p.cfg.Clock()}
-	}
-	for attempt := range 3 {
-		if attempt > 0 && !sleep(base, p.spread(0, p.cfg.Failover/100<<attempt)) {
-			break
-		}
-		sent = p.cfg.Clock()
-		call, cancel := p.call(base)
-		l, err := p.store.Take(call, seen, p.cfg.Worker, w.tenure)
-		cancel()
-		if err == nil {
-			return l, sent, true, pendingTake{}
-		}
-		if errors.Is(err, ErrThrottled) {
-			continue
-		}
-		call, cancel = p.call(base)
-		now, readErr := p.store.Get(call, seen.Key)
-		cancel()
-		switch {
-		case errors.Is(readErr, ErrNotFound):
-			return Lease{}, 0, false, pendingTake{}
-		case readErr != nil:
-			p.log.Warn("take of unknown outcome", zap.String("lease", seen.Key), zap.NamedError("take", err), zap.Error(readErr))
-		case now.Owner == p.cfg.Worker && now.Tenure == w.tenure && now.Counter == seen.Counter+1:
-			return now, w.sent, true, pendingTake{}
-		case !now.as(seen) || now.HandingOver != seen.HandingOver:
-			return Lease{}, 0, false, pendingTake{}
-		}
-	}
-	return Lease{}, 0, false, w
-}
-
-// ask asks for leases. A request of unknown outcome counts: claim reads it.
-func (p *passes) ask(ctx, base context.Context, leases []Lease) {
-	for _, l := range leases {
-		if ctx.Err() != nil {
-			return
-		}
-		call, cancel := p.call(base)
-		err := p.store.Ask(call, l, p.cfg.Worker)
-		cancel()
-		switch {
-		case errors.Is(err, ErrConflict), errors.Is(err, ErrThrottled):
-			continue
-		case err != nil:
-			p.log.Warn("request for a lease of unknown outcome", zap.String("lease", l.Key), zap.Error(err))
-		default:
-			p.log.Info("lease asked for", zap.String("lease", l.Key), zap.String("owner", l.Owner))
-		}
-		p.asked[l.Key] = true
-	}
-}
-
-// claim looks after the leases asked for and takes those that were given, or
-// whose old owner no longer renews.
-func (p *passes) claim(ctx, base context.Context) {
-	var take []Lease
-	for key := range p.asked {
-		call, cancel := p.call(ctx)
-		l, err := p.store.Get(call, key)
-		cancel()
-		if errors.Is(err, ErrNotFound) || err == nil && l.Owner != p.cfg.Worker {
-			delete(p.asked, key)
-		}
-		if err != nil || l.Owner != p.cfg.Worker {
-			continue
-		}
-		s := p.seen.see(l, p.cfg.Clock(), p.cfg.Worker)
-		p.seen.leases = with(p.seen.leases, key, s)
-		if s.free || l.HandingOver == "" && l.Tenure == p.pending[key].tenure {
-			take = append(take, l)
-		} else if l.HandingOver == "" {
-			delete(p.asked, key) // another process has it under this worker's id
-		}
-	}
-	p.take(ctx, base, take)
-}
-
-// with is a copy: the published scan does not change.
-func with(seen map[string]sighting, key string, s sighting) map[string]sighting {
-	next := make(map[string]sighting, len(seen)+1)
-	for k, v := range seen {
-		next[k] = v
-	}
-	next[key] = s
-	return next
 }
 
 // start begins a tenure.

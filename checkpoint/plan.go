@@ -1,84 +1,242 @@
 package checkpoint
 
 import (
+	"cmp"
+	"hash/fnv"
 	"maps"
-	"math/rand/v2"
+	"math"
 	"slices"
 )
 
 // candidate is a lease that this worker wants, held by itself or not.
 type candidate struct {
-	sighting
-	mine   bool // this worker holds it, or has asked for it
-	barred bool // this worker must not take it now
+	lease  Lease
+	mine   bool   // this worker holds it, or has asked for it
+	barred bool   // this worker must not take it now
+	free   bool   // it may be taken
+	sure   bool   // free, and nobody else's to take: handed to this worker, or taken by it without knowing
+	spare  bool   // free for so long that whoever it was dealt to does not come for it
+	from   string // free: who let it go or let it expire
 }
 
-// plan decides what a pass takes and whom it asks. Every worker aims at
-// ceil(leases / workers that hold one), at most most leases when most > 0.
-//
-// Free leases are taken in random order up to that. What is still free at the
-// next pass is taken by anybody: no lease stays free for the sake of balance.
-// Only when nothing is free are leases asked from the most loaded worker, at
-// most asks of them, until the two are within one of each other.
-func plan(worker string, leases []candidate, most, asks int, rnd *rand.Rand) (take, ask []Lease) {
-	held := map[string]int{worker: 0}
-	theirs := map[string][]Lease{}
-	var free []candidate
-	for _, c := range leases {
-		switch {
-		case c.mine:
-			held[worker]++
-		case c.free:
-			if !c.barred {
-				free = append(free, c)
-			}
-		default:
-			held[c.lease.Owner]++
-			if c.lease.Tenure != "" && c.lease.HandingOver == "" && !c.barred {
-				theirs[c.lease.Owner] = append(theirs[c.lease.Owner], c.lease)
-			}
-		}
-	}
-	room := len(leases)
-	if most > 0 {
-		room = most - held[worker]
-	}
-	target := (len(leases) + len(held) - 1) / len(held)
+// load is what a worker holds of the leases that this one wants.
+type load struct {
+	leases    int
+	work      float64 // kB/s
+	shardline bool    // it plans as this worker does
+	gone      bool    // it lets go of leases: it stops, or is dead
+	give      []Lease // what it may be asked for
+}
 
-	rnd.Shuffle(len(free), func(i, j int) { free[i], free[j] = free[j], free[i] })
-	slices.SortStableFunc(free, func(a, b candidate) int { // those that wait longer first
-		switch {
-		case a.again == b.again:
-			return 0
-		case a.again:
-			return -1
+// view is the fleet as one worker sees it at one moment. Workers that see the
+// same come to the same plan, so that each takes and asks for its own part of it.
+type view struct {
+	worker string
+	most   int // leases that a worker may hold; 0: no limit
+	loads  map[string]*load
+	owners []string    // of loads, sorted
+	free   []candidate // what nobody holds, and what those will let go who are gone: it is dealt at once
+	moving bool        // a lease is being handed over
+	mean   float64     // work per worker
+}
+
+// look counts. Leases that nobody holds count for nobody.
+func look(worker string, leases []candidate, most int) *view {
+	v := &view{worker: worker, most: most, loads: map[string]*load{}}
+	v.load(worker).shardline = true
+	for _, c := range leases {
+		if c.free && !c.mine && !c.barred && c.from != "" && c.from != worker {
+			v.load(c.from).gone = true
 		}
-		return 1
-	})
-	for _, c := range free {
-		if len(take) < room && (c.again || held[worker]+len(take) < target) {
+	}
+	for _, c := range leases {
+		owner := worker
+		if !c.mine {
+			owner = c.lease.Owner
+		}
+		if !c.mine && (c.free || v.load(owner).gone) {
+			if !c.barred {
+				v.free = append(v.free, c)
+			}
+			continue
+		}
+		v.moving = v.moving || c.lease.HandingOver != ""
+		o := v.load(owner)
+		o.leases++
+		o.work += c.lease.Throughput
+		if _, ours := c.lease.Holder(); ours {
+			o.shardline = true
+			if c.lease.HandingOver == "" && !c.barred && owner != worker {
+				o.give = append(o.give, c.lease)
+			}
+		}
+	}
+	delete(v.loads, "")
+	v.owners = slices.Sorted(maps.Keys(v.loads))
+	workers := 0
+	for _, o := range v.loads {
+		if v.mean += o.work; !o.gone {
+			workers++
+		}
+	}
+	v.mean /= float64(workers)
+	slices.SortFunc(v.free, func(a, b candidate) int { return cmp.Compare(a.lease.Key, b.lease.Key) })
+	return v
+}
+
+func (v *view) load(worker string) *load {
+	if v.loads[worker] == nil {
+		v.loads[worker] = &load{}
+	}
+	return v.loads[worker]
+}
+
+// fewest is the worker that gets the next lease: of those with room the one
+// with the fewest, by id among equals; empty: none.
+func (v *view) fewest(out map[string]bool) string {
+	to := ""
+	for _, w := range v.owners {
+		o := v.loads[w]
+		if !o.shardline || o.gone || out[w] || v.most > 0 && o.leases >= v.most {
+			continue
+		}
+		if to == "" || o.leases < v.loads[to].leases {
+			to = w
+		}
+	}
+	return to
+}
+
+// takes are the free leases that this worker takes now: what is surely its own,
+// its part of the deal, and what nobody came for.
+//
+// Every worker gets as many as level the counts. Which ones is decided by hash:
+// when somebody has taken a part of its own, the others' parts are still the
+// same, so that workers that look at different moments do not collide.
+func (v *view) takes() []Lease {
+	me := v.loads[v.worker]
+	room := math.MaxInt
+	if v.most > 0 {
+		room = v.most - me.leases
+	}
+	var take []Lease
+	var deal []candidate
+	for _, c := range v.free {
+		if c.sure {
+			take = append(take, c.lease)
+		} else {
+			deal = append(deal, c)
+		}
+	}
+	me.leases += len(take)
+	left := map[string]int{} // how many each worker still gets
+	for range deal {
+		to := v.fewest(nil)
+		if to == "" {
+			break
+		}
+		v.loads[to].leases++
+		left[to]++
+	}
+	for _, c := range deal {
+		to := ""
+		for _, w := range v.owners {
+			if left[w] > 0 && (to == "" || preference(w, c.lease.Key) > preference(to, c.lease.Key)) {
+				to = w
+			}
+		}
+		if to != "" {
+			left[to]--
+		}
+		if c.free && (to == v.worker || c.spare) && len(take) < room {
 			take = append(take, c.lease)
 		}
 	}
-	if len(free) > 0 {
-		return take, nil
+	return take
+}
+
+// asks are the leases that this worker asks for, at most most of them: its part
+// of the fewest moves after which the counts differ by one at most. None while
+// something is free. A worker that has nothing yet is not known to others that
+// have nothing yet: it asks for one, and sees them the next time.
+func (v *view) asks(most int) []Lease {
+	if len(v.free) > 0 {
+		return nil
 	}
-	owners := slices.Sorted(maps.Keys(theirs))
-	for held[worker] < target && len(ask) < min(room, asks) {
-		from := ""
-		for _, o := range owners {
-			if len(theirs[o]) > 0 && held[o] > held[worker]+1 && (from == "" || held[o] > held[from]) {
-				from = o
-			}
-		}
-		if from == "" {
+	if v.loads[v.worker].leases == 0 {
+		most = min(most, 1)
+	}
+	var ask []Lease
+	full := map[string]bool{} // workers for which nothing fits
+	for len(ask) < most {
+		to := v.fewest(full)
+		if to == "" {
 			break
 		}
-		i := rnd.IntN(len(theirs[from]))
-		ask = append(ask, theirs[from][i])
-		theirs[from] = slices.Delete(theirs[from], i, i+1)
-		held[from]--
-		held[worker]++
+		from, i := v.donor(to)
+		if from == "" {
+			full[to] = true
+			continue
+		}
+		l := v.loads[from].give[i]
+		v.move(from, i, to)
+		if to == v.worker {
+			ask = append(ask, l)
+		}
 	}
-	return take, ask
+	return ask
+}
+
+// donor is the worker with the most leases that may give one to to, and which.
+func (v *view) donor(to string) (from string, i int) {
+	r := v.loads[to]
+	donors := slices.Clone(v.owners)
+	slices.SortStableFunc(donors, func(a, b string) int { return cmp.Compare(v.loads[b].leases, v.loads[a].leases) })
+	for _, w := range donors {
+		if v.loads[w].leases < r.leases+2 {
+			break
+		}
+		if i := v.ordinary(w, to); i >= 0 {
+			return w, i
+		}
+	}
+	return "", -1
+}
+
+// ordinary is the lease of from whose work is nearest to the mean of its
+// leases, among those that do not uneven the work; -1: none.
+func (v *view) ordinary(from, to string) int {
+	f, best := v.loads[from], -1
+	mean := f.work / float64(f.leases)
+	off := func(i int) float64 { return math.Abs(f.give[i].Throughput - mean) }
+	for i, l := range f.give {
+		if !v.fits(from, to, l.Throughput) {
+			continue
+		}
+		if best < 0 || off(i) < off(best) || off(i) == off(best) && preference(to, l.Key) > preference(to, f.give[best].Key) {
+			best = i
+		}
+	}
+	return best
+}
+
+func (v *view) move(from string, i int, to string) {
+	f, t := v.loads[from], v.loads[to]
+	l := f.give[i]
+	f.give = slices.Delete(f.give, i, i+1)
+	f.leases, t.leases = f.leases-1, t.leases+1
+	f.work, t.work = f.work-l.Throughput, t.work+l.Throughput
+}
+
+// preference orders workers for a lease; the same in every process.
+func preference(worker, key string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(worker))
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write([]byte(key))
+	x := h.Sum64() // its last characters hardly touch the upper bits: mix them
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	return x
 }

@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,13 +44,11 @@ func (p *progress) take(raw []types.Record) ([]pipeline.Record, *pipeline.Gap) {
 		return p.more(), nil
 	}
 	gap := p.prove(raw[0])
-	bytes := 0
-	for i := range raw {
-		bytes += len(raw[i].Data)
-	}
 	p.metrics.records.Add(float64(len(raw)))
-	p.metrics.bytes.Add(float64(bytes))
-	p.raw = append(p.raw, raw...)
+	if len(p.raw) > 0 {
+		raw = append(p.raw, raw...) // nothing is lost, whoever takes too early
+	}
+	p.raw = raw
 	return p.more(), gap
 }
 
@@ -62,27 +61,39 @@ func (p *progress) left() bool { return len(p.raw) > 0 }
 func (p *progress) more() []pipeline.Record {
 	records := make([]pipeline.Record, 0, min(len(p.raw), pipeline.ReadRecords))
 	covering := p.from.IsNumber() // records come in order: what from covers is at the front
-	for len(p.raw) > 0 && len(records) < pipeline.ReadRecords {
-		if covering && checkpoint.Number(aws.ToString(p.raw[0].SequenceNumber), math.MaxInt64).Compare(p.from) <= 0 {
-			p.shift() // whatever is in it
-			continue
+	bytes, done := 0, 0
+	for done < len(p.raw) && len(records) < pipeline.ReadRecords {
+		raw := &p.raw[done]
+		switch {
+		case covering && checkpoint.Number(aws.ToString(raw.SequenceNumber), math.MaxInt64).Compare(p.from) <= 0:
+			// Whatever is in it.
+		case p.inner.open() || looksAggregated(raw.Data):
+			records = p.expand(records, raw)
+		default:
+			records = append(records, pipeline.Record{})
+			plain(&records[len(records)-1], raw)
 		}
-		r := p.expand()
-		if covering {
-			if r.Position.Compare(p.from) <= 0 {
-				continue
+		if covering && len(records) > 0 {
+			first := slices.IndexFunc(records, func(r pipeline.Record) bool { return r.Position.Compare(p.from) > 0 })
+			covering = first < 0
+			if covering {
+				first = len(records)
 			}
-			covering = false
+			records = slices.Delete(records, 0, first)
 		}
-		records = append(records, r)
+		if !p.inner.open() {
+			bytes += len(raw.Data)
+			done++
+		}
+	}
+	if p.raw = p.raw[done:]; len(p.raw) == 0 {
+		p.raw = nil
 	}
 	if len(records) > 0 {
 		last := &records[len(records)-1]
 		p.from, p.since = last.Position, last.Arrival
 	}
-	if len(p.raw) == 0 {
-		p.raw = nil
-	}
+	p.metrics.bytes.Add(float64(bytes))
 	p.metrics.userRecords.Add(float64(len(records)))
 	return records
 }
@@ -115,49 +126,48 @@ func (p *progress) unproven() *pipeline.Gap {
 	return &pipeline.Gap{From: p.from, Since: p.since}
 }
 
-// expand returns the next record of what was taken: a user record of an
-// aggregate, or a record as it is, at sub-sequence number 0. The data is the
+// plain makes r a record as it is, at sub-sequence number 0. The data is the
 // SDK's own slice.
-//
-// An aggregate that nobody gets anything of, because it is empty or because
-// the range drops it, becomes one blank record at its last position. So
-// positions move past it: nothing stands still, or reads it again, because of
-// it.
-func (p *progress) expand() pipeline.Record {
-	raw := &p.raw[0]
-	r := pipeline.Record{
-		Position:     checkpoint.Number(aws.ToString(raw.SequenceNumber), 0),
-		PartitionKey: aws.ToString(raw.PartitionKey),
-		Data:         raw.Data,
-	}
+func plain(r *pipeline.Record, raw *types.Record) {
+	r.Position = checkpoint.Number(aws.ToString(raw.SequenceNumber), 0)
+	r.PartitionKey, r.Data = aws.ToString(raw.PartitionKey), raw.Data
 	if raw.ApproximateArrivalTimestamp != nil {
 		r.Arrival = *raw.ApproximateArrivalTimestamp
 	}
-	if !p.inner.open() && looksAggregated(raw.Data) {
-		switch a, what := p.open(raw); what {
-		case outcomeExpanded:
-			p.inner = a
+}
+
+// expand appends the user records of an aggregated record, as many as a batch
+// has room for: p.inner has the rest. What is no aggregate is appended as it is.
+//
+// An aggregate that nobody gets anything of, because it is empty or because
+// the range drops it, becomes one blank record at its last position. So
+// positions move past it: nothing stands still, or is read again, because of
+// it.
+func (p *progress) expand(into []pipeline.Record, raw *types.Record) []pipeline.Record {
+	var r pipeline.Record
+	plain(&r, raw)
+	if !p.inner.open() {
+		a, what := p.open(raw)
+		switch what {
+		case outcomeDamaged:
+			return append(into, r)
 		case outcomeEmpty, outcomeOutOfRange:
 			r.Blank, r.Data = true, nil
 			r.Position.Sub = max(0, a.count-1)
+			return append(into, r)
 		}
+		p.inner = a
 	}
-	if p.inner.open() {
+	for p.inner.open() && len(into) < pipeline.ReadRecords {
 		r.Position.Sub = p.inner.next
 		u := p.inner.take()
 		r.PartitionKey, r.Data = p.inner.keys[u.key], u.data
+		into = append(into, r)
 	}
 	if !p.inner.open() {
 		p.inner = aggregate{}
-		p.shift()
 	}
-	return r
-}
-
-// shift lets go of the first record.
-func (p *progress) shift() {
-	p.raw[0] = types.Record{}
-	p.raw = p.raw[1:]
+	return into
 }
 
 // outcome is what became of a record that looks aggregated: the values of a

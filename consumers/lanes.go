@@ -14,18 +14,22 @@ import (
 // outstanding batch at most, once, and a message never overtakes an earlier one
 // of its key.
 type lanes struct {
-	byKey   map[string]*lane
-	ready   []*lane // in the order in which their turn comes
-	waiting waitingLanes
-	held    int // messages in all lanes, those that are out among them
-	bytes   int
+	aggregate bool // a turn is as many messages as an aggregate holds
+	byKey     map[string]*lane
+	ready     []*lane // in the order in which their turn comes
+	waiting   waitingLanes
+	held      int // messages in all lanes, those that are out among them
+	bytes     int
 }
 
-// turn is the first message of a lane that is out, copied: the lane itself may
-// only be read by whoever guards the lanes.
+// turn is what of a lane is out: its first message, or several to be
+// aggregated. They are a view of the lane's first messages, which stay as they
+// are until they are settled: the lane itself may only be read by whoever
+// guards the lanes.
 type turn struct {
-	lane    *lane
-	message Message
+	lane     *lane
+	messages []Message
+	bytes    int
 }
 
 type lane struct {
@@ -36,7 +40,9 @@ type lane struct {
 	due      time.Time // while waiting
 }
 
-func newLanes() *lanes { return &lanes{byKey: make(map[string]*lane)} }
+func newLanes(aggregate bool) *lanes {
+	return &lanes{aggregate: aggregate, byKey: make(map[string]*lane)}
+}
 
 // size is what a message counts against the limits of bytes.
 func size(m Message) int { return len(m.Data) + len(m.Key) }
@@ -69,18 +75,28 @@ func (l *lanes) take() []turn {
 	var batch []turn
 	n, bytes := 0, 0
 	for n < len(l.ready) && n < maxBatchRecords {
-		first := l.ready[n].messages[0]
-		if n > 0 && bytes+size(first) > maxBatchBytes {
+		next := l.turn(l.ready[n])
+		if n > 0 && bytes+next.bytes > maxBatchBytes {
 			break
 		}
-		bytes += size(first)
-		batch = append(batch, turn{l.ready[n], first})
+		bytes += next.bytes
+		batch = append(batch, next)
 		n++
 	}
 	rest := copy(l.ready, l.ready[n:])
 	clear(l.ready[rest:])
 	l.ready = l.ready[:rest]
 	return batch
+}
+
+// turn is what of a lane goes next.
+func (l *lanes) turn(next *lane) turn {
+	n, bytes := 1, size(next.messages[0])
+	for l.aggregate && n < len(next.messages) && bytes+size(next.messages[n]) <= maxAggregate {
+		bytes += size(next.messages[n]) // the key again, for the frame of a user record
+		n++
+	}
+	return turn{next, next.messages[:n:n], bytes}
 }
 
 // full says whether a batch would be full.
@@ -90,19 +106,22 @@ func (l *lanes) full() bool {
 	}
 	bytes := 0
 	for _, r := range l.ready {
-		if bytes += size(r.messages[0]); bytes >= maxBatchBytes {
+		if bytes += l.turn(r).bytes; bytes >= maxBatchBytes {
 			return true
 		}
 	}
 	return false
 }
 
-// settle removes the first message of a lane that is out.
-func (l *lanes) settle(done *lane, now time.Time) {
-	l.held--
-	l.bytes -= size(done.messages[0])
-	done.messages[0] = Message{} // its data may go
-	done.messages = done.messages[1:]
+// settle removes the messages of a turn from its lane.
+func (l *lanes) settle(t turn, now time.Time) {
+	done := t.lane
+	for i, m := range t.messages {
+		l.held--
+		l.bytes -= size(m)
+		done.messages[i] = Message{} // its data may go
+	}
+	done.messages = done.messages[len(t.messages):]
 	done.failures = 0
 	if len(done.messages) == 0 {
 		delete(l.byKey, done.key)

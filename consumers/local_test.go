@@ -220,7 +220,7 @@ func TestProducerOnAFaultyService(t *testing.T) {
 	}
 	acked := map[string]int{}
 	p := consumers.NewProducer(consumers.ProducerConfig{Client: kinesis.NewFromConfig(l.admin), StreamARN: arn,
-		OnAck: func(m consumers.Message, _, _ string) { acked[m.Key]++ }})
+		OnAck: func(m consumers.Message, _ string, _ checkpoint.Position) { acked[m.Key]++ }})
 	done := make(chan error, 1)
 	go func() { done <- p.Run(t.Context()) }()
 	const keys, each = 10, 15

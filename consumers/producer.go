@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/shardline/shardline/checkpoint"
 )
 
 const (
@@ -21,6 +23,9 @@ const (
 	// are not set to large records take 1 MiB, and say so.
 	maxData = 10 << 20
 	maxKey  = 256
+	// maxAggregate bounds the messages in one aggregated record, as the Kinesis
+	// Producer Library does by default: a message of its own may be larger.
+	maxAggregate = 50 << 10
 	// maxHeld and maxHeldBytes bound what Put accepts before acknowledgement:
 	// some full batches for every sender.
 	maxHeld      = 10_000
@@ -56,22 +61,26 @@ type ProducerConfig struct {
 	// Credentials are told when the service calls them stale; nil: the base's
 	// expire by themselves.
 	Credentials *Credentials
-	// OnAck is called for every message that the service acknowledged, one
-	// call at a time, in order per key. It must not call the Producer.
-	OnAck func(m Message, shard, sequence string)
+	// Aggregate makes one aggregated record of messages of one key that wait
+	// together.
+	Aggregate bool
+	// OnAck is called for every message that the service acknowledged, with
+	// where it is, one call at a time, in order per key. It must not call the
+	// Producer.
+	OnAck func(m Message, shard string, at checkpoint.Position)
 }
 
 // Produced counts what a Producer did.
 type Produced struct {
 	Acknowledged int64
 	Pending      int64 // accepted by Put, not acknowledged
-	Retries      int64 // records that were put again
-	// Unknown counts records of calls whose outcome is unknown (a time-out, a
+	Retries      int64 // messages that were put again
+	// Unknown counts messages of calls whose outcome is unknown (a time-out, a
 	// broken connection, an answer of 500). They are put again, so each may be
 	// in the stream twice; a call that was given up may even take effect late,
 	// behind newer messages of its key. No producer can prevent that.
 	Unknown int64
-	// LastError is of the last record that has to be put again, nil when none
+	// LastError is of the last message that has to be put again, nil when none
 	// had to.
 	LastError error
 }
@@ -79,7 +88,11 @@ type Produced struct {
 // Producer puts messages into a stream. Messages of one key are in the stream
 // in the order of their Put: a message goes only when the one before it is
 // acknowledged. Keys go in parallel, so one key alone makes a round trip per
-// message.
+// message, or per aggregate of messages.
+//
+// An aggregate holds messages of one key, and goes under that key: so it is in
+// the right shard whatever is split or merged meanwhile, no reader drops it, and
+// what keeps order is the same with and without aggregates.
 type Producer struct {
 	config ProducerConfig
 
@@ -101,9 +114,9 @@ type Producer struct {
 // NewProducer wires a producer; Run sends.
 func NewProducer(c ProducerConfig) *Producer {
 	if c.OnAck == nil {
-		c.OnAck = func(Message, string, string) {}
+		c.OnAck = func(Message, string, checkpoint.Position) {}
 	}
-	return &Producer{config: c, wake: make(chan struct{}, 1), lanes: newLanes(), changed: make(chan struct{})}
+	return &Producer{config: c, wake: make(chan struct{}, 1), lanes: newLanes(c.Aggregate), changed: make(chan struct{})}
 }
 
 // Put accepts a message, and waits while too much is held. The error of a
@@ -112,6 +125,9 @@ func NewProducer(c ProducerConfig) *Producer {
 func (p *Producer) Put(ctx context.Context, m Message) error {
 	if n := utf8.RuneCountInString(m.Key); n == 0 || n > maxKey {
 		return fmt.Errorf("put message: key of %d characters, allowed are 1 to %d", n, maxKey)
+	}
+	if !utf8.ValidString(m.Key) {
+		return fmt.Errorf("put message: key %q is not UTF-8", m.Key)
 	}
 	if len(m.Data) > maxData {
 		return fmt.Errorf("put message of key %q: %d bytes, allowed are %d", m.Key, len(m.Data), maxData)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,28 +16,30 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
+	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/consumers"
 	"github.com/shardline/shardline/pipeline"
 )
 
 // fakePuts takes records, and fails some: seeded.
 type fakePuts struct {
-	mu       sync.Mutex // guards all
-	random   *rand.Rand
-	taken    map[string][]string // data by key, in order
-	next     int
-	out      map[string]bool // keys in an outstanding call
-	problems []string
-	refuse   float64 // share of records that a call refuses
-	fail     float64 // share of calls that fail as a whole, taken or not
-	err      error   // of every call
-	latency  time.Duration
-	largest  int // records in one call
-	calls    int
+	mu          sync.Mutex // guards all
+	random      *rand.Rand
+	taken       map[string][][]string // by key, in order: the data of each record's messages
+	next        int
+	out         map[string]bool // keys in an outstanding call
+	problems    []string
+	refuse      float64 // share of records that a call refuses
+	fail        float64 // share of calls that fail as a whole, taken or not
+	err         error   // of every call
+	latency     time.Duration
+	largest     int            // records in one call
+	largestData map[string]int // of one record, by key
+	calls       int
 }
 
 func newFakePuts(seed uint64) *fakePuts {
-	return &fakePuts{random: rand.New(rand.NewPCG(seed, 0)), taken: map[string][]string{}, out: map[string]bool{}, latency: 5 * time.Millisecond}
+	return &fakePuts{random: rand.New(rand.NewPCG(seed, 0)), taken: map[string][][]string{}, out: map[string]bool{}, largestData: map[string]int{}, latency: 5 * time.Millisecond}
 }
 
 func (s *fakePuts) problem(format string, args ...any) {
@@ -53,6 +56,7 @@ func (s *fakePuts) PutRecords(ctx context.Context, in *kinesis.PutRecordsInput, 
 			s.problem("key %s is in two outstanding records", *r.PartitionKey)
 		}
 		s.out[*r.PartitionKey] = true
+		s.largestData[*r.PartitionKey] = max(s.largestData[*r.PartitionKey], len(r.Data))
 		bytes += len(r.Data) + len(*r.PartitionKey)
 	}
 	if len(in.Records) > 500 || bytes > 10<<20 {
@@ -81,7 +85,17 @@ func (s *fakePuts) PutRecords(ctx context.Context, in *kinesis.PutRecordsInput, 
 			continue
 		}
 		s.next++
-		s.taken[*r.PartitionKey] = append(s.taken[*r.PartitionKey], string(r.Data))
+		messages := []string{string(r.Data)}
+		if users, _, err := consumers.Deaggregate(r.Data, checkpoint.Shard{}); err == nil {
+			messages = nil
+			for _, u := range users {
+				if u.PartitionKey != *r.PartitionKey {
+					s.problem("a message of key %s under key %s", u.PartitionKey, *r.PartitionKey)
+				}
+				messages = append(messages, string(u.Data))
+			}
+		}
+		s.taken[*r.PartitionKey] = append(s.taken[*r.PartitionKey], messages)
 		out.Records = append(out.Records, types.PutRecordsResultEntry{ShardId: aws.String(shard0), SequenceNumber: aws.String(fmt.Sprint(s.next))})
 	}
 	if failing {
@@ -105,15 +119,20 @@ func producing(t *testing.T, config consumers.ProducerConfig, f func(p *consumer
 
 func TestProducerKeepsOrderPerKeyThroughFailures(t *testing.T) {
 	for seed := range uint64(20) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+		aggregate := seed%2 == 1
+		t.Run(fmt.Sprintf("seed=%d,aggregate=%v", seed, aggregate), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				service := newFakePuts(seed)
-				service.refuse, service.fail = 0.3, 0.2
-				acknowledged := map[string][]string{}
-				config := consumers.ProducerConfig{Client: service, OnAck: func(m consumers.Message, shard, sequence string) {
-					if shard != shard0 || sequence == "" || m.Tag != "tag" {
-						t.Errorf("acknowledged %+v as %s in %s", m, sequence, shard)
+				service.refuse, service.fail = 0.3, 0.4
+				acknowledged, last := map[string][]string{}, map[string]checkpoint.Position{}
+				config := consumers.ProducerConfig{Client: service, Aggregate: aggregate, OnAck: func(m consumers.Message, shard string, at checkpoint.Position) {
+					if shard != shard0 || !at.IsNumber() || m.Tag != "tag" {
+						t.Errorf("acknowledged %+v as %s in %s", m, at, shard)
 					}
+					if before, any := last[m.Key]; any && at.Compare(before) <= 0 {
+						t.Errorf("%s: position %s after %s", m.Key, at, before)
+					}
+					last[m.Key] = at
 					acknowledged[m.Key] = append(acknowledged[m.Key], string(m.Data))
 				}}
 				const keys, each = 13, 40
@@ -146,16 +165,28 @@ func TestProducerKeepsOrderPerKeyThroughFailures(t *testing.T) {
 							t.Fatalf("%s: acknowledgement %d is of %s", key, i, data)
 						}
 					}
-					// In the stream a message may stand twice, next to itself.
-					want := 0
-					for i, data := range service.taken[key] {
-						switch {
-						case data == fmt.Sprintf("%03d", want):
-							want++
-						case i > 0 && data == service.taken[key][i-1]:
-						default:
-							t.Fatalf("%s: %v breaks the order at %d", key, service.taken[key], i)
+					// Each record of the stream continues the one before it, or
+					// repeats it, as many messages as may be behind that.
+					want, first, aggregates := 0, 0, 0
+					for i, record := range service.taken[key] {
+						if record[0] != fmt.Sprintf("%03d", want) {
+							if want = first; record[0] != fmt.Sprintf("%03d", want) {
+								t.Fatalf("%s: %v breaks the order at %d", key, service.taken[key], i)
+							}
 						}
+						first = want
+						for _, data := range record {
+							if data != fmt.Sprintf("%03d", want) {
+								t.Fatalf("%s: record %v is not in order", key, record)
+							}
+							want++
+						}
+						if len(record) > 1 {
+							aggregates++
+						}
+					}
+					if aggregate != (aggregates > 0) {
+						t.Errorf("%s: %d aggregated records, want some: %v", key, aggregates, aggregate)
 					}
 					if want != each {
 						t.Fatalf("%s: %d of %d messages in the stream", key, want, each)
@@ -193,11 +224,58 @@ func TestProducerBatches(t *testing.T) {
 	})
 }
 
+// TestProducerAggregates: what waits together goes in one record of a bounded
+// size; what goes alone goes as it is, unless it would be taken for an aggregate.
+func TestProducerAggregates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		like := consumers.Aggregate([]consumers.UserRecord{{PartitionKey: "x", Data: []byte("y")}})
+		service := newFakePuts(1)
+		err := producing(t, consumers.ProducerConfig{Client: service, Aggregate: true}, func(p *consumers.Producer) {
+			put := func(key string, data []byte) {
+				if err := p.Put(t.Context(), consumers.Message{Key: key, Data: data}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 100 {
+				put("small", make([]byte, 1000)) // 50 of them and their keys are below 50 KiB
+			}
+			put("alone", []byte("z"))
+			put("like", like)
+			put("large", make([]byte, 1<<20))
+			put("large", []byte("behind it"))
+			if err := p.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if err != nil || len(service.problems) > 0 {
+			t.Fatalf("%v %v", err, service.problems)
+		}
+		for key, want := range map[string][]int{"small": {50, 50}, "alone": {1}, "like": {1}, "large": {1, 1}} {
+			var got []int
+			for _, record := range service.taken[key] {
+				got = append(got, len(record))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: records of %v messages, want %v", key, got, want)
+			}
+		}
+		if got := service.taken["like"][0][0]; got != string(like) {
+			t.Errorf("a message that looks aggregated: %q, want it as it was put", got)
+		}
+		if got := service.largestData["small"]; got > 52<<10 {
+			t.Errorf("a record of %d bytes, want at most about 50 KiB", got)
+		}
+		if got := service.largestData["alone"]; got != 1 {
+			t.Errorf("a message of one byte became %d", got)
+		}
+	})
+}
+
 func TestProducerSendsWithoutFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := newFakePuts(1)
 		acknowledged := make(chan string, 1)
-		config := consumers.ProducerConfig{Client: service, OnAck: func(m consumers.Message, _, _ string) { acknowledged <- m.Key }}
+		config := consumers.ProducerConfig{Client: service, OnAck: func(m consumers.Message, _ string, _ checkpoint.Position) { acknowledged <- m.Key }}
 		_ = producing(t, config, func(p *consumers.Producer) {
 			start := time.Now()
 			if err := p.Put(t.Context(), consumers.Message{Key: "hotel"}); err != nil {
@@ -270,7 +348,7 @@ func TestProducerEndsWhenRepeatingCannotHelp(t *testing.T) {
 
 func TestProducerRefusesWhatTheServiceWould(t *testing.T) {
 	p := consumers.NewProducer(consumers.ProducerConfig{})
-	for _, m := range []consumers.Message{{}, {Key: strings.Repeat("é", 257)}, {Key: "hotel", Data: make([]byte, 10<<20+1)}} {
+	for _, m := range []consumers.Message{{}, {Key: strings.Repeat("é", 257)}, {Key: "hotel", Data: make([]byte, 10<<20+1)}, {Key: "h\xff"}} {
 		if err := p.Put(t.Context(), m); err == nil {
 			t.Errorf("key of %d bytes, data of %d: accepted", len(m.Key), len(m.Data))
 		}

@@ -158,6 +158,7 @@ func (p *progress) expand(into []pipeline.Record, raw *types.Record) []pipeline.
 		}
 		p.inner = a
 	}
+	into = slices.Grow(into, min(int(p.inner.count-p.inner.next), pipeline.ReadRecords-len(into)))
 	for p.inner.open() && len(into) < pipeline.ReadRecords {
 		r.Position.Sub = p.inner.next
 		u := p.inner.take()

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
+	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/pipeline"
 )
 
@@ -112,7 +113,7 @@ func (p *Producer) announce() {
 func (p *Producer) send(ctx context.Context, batch []turn) {
 	in := &kinesis.PutRecordsInput{StreamARN: aws.String(p.config.StreamARN), Records: make([]types.PutRecordsRequestEntry, len(batch))}
 	for i, t := range batch {
-		in.Records[i] = types.PutRecordsRequestEntry{PartitionKey: aws.String(t.message.Key), Data: t.message.Data}
+		in.Records[i] = types.PutRecordsRequestEntry{PartitionKey: aws.String(t.lane.key), Data: t.data(p.config.Aggregate)}
 		if in.Records[i].Data == nil {
 			in.Records[i].Data = []byte{} // required, and may be empty
 		}
@@ -133,7 +134,9 @@ func (p *Producer) send(ctx context.Context, batch []turn) {
 	defer p.ackMu.Unlock()
 	for i, t := range batch {
 		if result := out.Records[i]; aws.ToString(result.ErrorCode) == "" {
-			p.config.OnAck(t.message, aws.ToString(result.ShardId), aws.ToString(result.SequenceNumber))
+			for sub, m := range t.messages {
+				p.config.OnAck(m, aws.ToString(result.ShardId), checkpoint.Number(aws.ToString(result.SequenceNumber), int64(sub)))
+			}
 		}
 	}
 	p.mu.Lock()
@@ -142,15 +145,15 @@ func (p *Producer) send(ctx context.Context, batch []turn) {
 	for i, t := range batch {
 		result := out.Records[i]
 		if code := aws.ToString(result.ErrorCode); code != "" {
-			p.counts.LastError = fmt.Errorf("put record of key %q: %s: %s", t.message.Key, code, aws.ToString(result.ErrorMessage))
+			p.counts.LastError = fmt.Errorf("put record of key %q: %s: %s", t.lane.key, code, aws.ToString(result.ErrorMessage))
 			if !throttleCodes[plainCode(code)] {
-				p.counts.Unknown++
+				p.counts.Unknown += int64(len(t.messages))
 			}
-			p.repeat(t.lane, at)
+			p.repeat(t, at)
 			continue
 		}
-		p.counts.Acknowledged++
-		p.lanes.settle(t.lane, at)
+		p.counts.Acknowledged += int64(len(t.messages))
+		p.lanes.settle(t, at)
 	}
 	p.announce()
 }
@@ -175,12 +178,14 @@ func (p *Producer) refused(batch []turn, start time.Time, err error) {
 		p.fail(f)
 	case reasonThrottled:
 	default:
-		p.counts.Unknown += int64(len(batch))
+		for _, t := range batch {
+			p.counts.Unknown += int64(len(t.messages))
+		}
 	}
 	p.counts.LastError = f
 	at := time.Now()
 	for _, t := range batch {
-		p.repeat(t.lane, at)
+		p.repeat(t, at)
 	}
 	p.announce()
 }
@@ -193,8 +198,21 @@ func (p *Producer) fail(err error) {
 }
 
 // repeat lets a lane wait for another try. p.mu is held.
-func (p *Producer) repeat(l *lane, now time.Time) {
-	l.failures++
-	p.counts.Retries++
-	p.lanes.repeat(l, now.Add(backoff(l.failures, putInitial, putLongest)))
+func (p *Producer) repeat(t turn, now time.Time) {
+	t.lane.failures++
+	p.counts.Retries += int64(len(t.messages))
+	p.lanes.repeat(t.lane, now.Add(backoff(t.lane.failures, putInitial, putLongest)))
+}
+
+// data is a turn's record: its message as it is, or an aggregate. A message
+// that would be taken for an aggregate has to be in one.
+func (t turn) data(aggregate bool) []byte {
+	if !aggregate || len(t.messages) == 1 && !looksAggregated(t.messages[0].Data) {
+		return t.messages[0].Data
+	}
+	users := make([]UserRecord, len(t.messages))
+	for i, m := range t.messages {
+		users[i] = UserRecord{PartitionKey: m.Key, Data: m.Data}
+	}
+	return Aggregate(users)
 }

@@ -53,6 +53,7 @@ receivers logged, byte for byte. Exits 1 when anything is lost or out of order.`
 	f.StringVar(&c.Messages, "messages", "", "folder with your own messages (.xml) instead of generated ones")
 	f.IntVar(&c.Hotels, "hotels", c.Hotels, "hotels, for generated messages")
 	f.IntVar(&c.Rate, "rate", c.Rate, "messages per second")
+	f.BoolVar(&c.Aggregate, "aggregate", false, "aggregate messages of one hotel that wait together; a high rate on few hotels makes many of them")
 	f.DurationVar(&c.Feed, "feed", c.Feed, "how long messages are produced")
 	f.Uint64Var(&c.Seed, "seed", c.Seed, "seed of the generated messages")
 	f.StringVar(&c.Dir, "dir", "", "folder for configuration, logs and dead letters (default: a new temporary one)")

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/consumers"
 	"github.com/shardline/shardline/internal/localaws"
 	"github.com/shardline/shardline/internal/otasample"
@@ -104,7 +105,7 @@ func (s *scene) produceOpenTravel(n int) [][]byte {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		p := consumers.NewProducer(consumers.ProducerConfig{Client: client, StreamARN: st.arn, OnAck: func(m consumers.Message, _, _ string) {
+		p := consumers.NewProducer(consumers.ProducerConfig{Client: client, StreamARN: st.arn, OnAck: func(m consumers.Message, _ string, _ checkpoint.Position) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.acknowledge(m.Key, m.Data)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
+	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/consumers"
 	"github.com/shardline/shardline/internal/localaws"
 )
 
@@ -123,6 +126,53 @@ func TestProducePutsInOrderPerHotel(t *testing.T) {
 	}
 	if len(got["0007"]) != 2 || len(got) != 2 {
 		t.Errorf("keys %v, want 0042 and 0007", got)
+	}
+}
+
+// TestProduceAggregates: fewer records than messages, and a reader finds each.
+func TestProduceAggregates(t *testing.T) {
+	server, stream, role, _ := produceLocal(t)
+	dir := t.TempDir()
+	var want []string
+	for i := range 200 {
+		writeFile(t, filepath.Join(dir, fmt.Sprintf("%03d.xml", i)), produceMessage("0042", i))
+		want = append(want, produceMessage("0042", i))
+	}
+	code, out, errs := producing(t, "", "--stream", stream, "--role", role, "--external-id", "partner-7", "--aggregate", dir)
+	if code != 0 || !strings.HasPrefix(out, "acknowledged 200 of 200 messages") {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	if n := server.Stats().RecordsIn; n > 100 {
+		t.Errorf("%d records for 200 messages", n)
+	}
+	base, _, err := consumers.NewBase(t.Context(), consumers.BaseConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := consumers.NewSource(consumers.Config{Name: "hotels", StreamARN: stream, Base: base, Application: "test",
+		Role: &consumers.Role{ARN: role, ExternalID: "partner-7"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shards, _, err := source.Shards(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, shard := range shards {
+		batch, err := source.Reader(shard, checkpoint.TrimHorizon).Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range batch.Records {
+			if r.PartitionKey != "0042" || r.Blank {
+				t.Errorf("record %s has key %s, blank %v", r.Position, r.PartitionKey, r.Blank)
+			}
+			got = append(got, string(r.Data))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d messages in the stream, or not in order, want %d", len(got), len(want))
 	}
 }
 

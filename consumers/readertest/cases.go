@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -301,13 +302,19 @@ func testTrimmed(t *testing.T, env Env) {
 	s.expect("behind what was trimmed", got, s.acked[shard][5:])
 }
 
-func testProducer(t *testing.T, env Env) {
+func testProducer(t *testing.T, env Env)           { produce(t, env, false) }
+func testProducerAggregates(t *testing.T, env Env) { produce(t, env, true) }
+
+func produce(t *testing.T, env Env, aggregate bool) {
 	s := newStream(t, env, 2)
-	type ack struct{ data, sequence string }
+	type ack struct {
+		data string
+		at   checkpoint.Position
+	}
 	acked := map[string][]ack{} // by key, owned by OnAck until Run is over
 	shards := map[string][]string{}
-	p := consumers.NewProducer(consumers.ProducerConfig{Client: s.admin, StreamARN: s.arn, OnAck: func(m consumers.Message, shard, sequence string) {
-		acked[m.Key] = append(acked[m.Key], ack{string(m.Data), sequence})
+	p := consumers.NewProducer(consumers.ProducerConfig{Client: s.admin, StreamARN: s.arn, Aggregate: aggregate, OnAck: func(m consumers.Message, shard string, at checkpoint.Position) {
+		acked[m.Key] = append(acked[m.Key], ack{string(m.Data), at})
 		shards[shard] = append(shards[shard], m.Key)
 	}})
 	done := make(chan error, 1)
@@ -328,7 +335,7 @@ func testProducer(t *testing.T, env Env) {
 	for shard, keys := range shards {
 		got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon), atLeast(len(keys)))
 		for _, r := range got {
-			read[r.PartitionKey] = append(read[r.PartitionKey], ack{string(r.Data), r.Position.Sequence})
+			read[r.PartitionKey] = append(read[r.PartitionKey], ack{string(r.Data), r.Position})
 		}
 	}
 	for k := range 7 {
@@ -337,4 +344,57 @@ func testProducer(t *testing.T, env Env) {
 			t.Errorf("%s: read %v, acknowledged %v", key, read[key], acked[key])
 		}
 	}
+}
+
+// testAggregated reads aggregated records among others, and begins at every
+// position in them.
+func testAggregated(t *testing.T, env Env) {
+	s := newStream(t, env, 1)
+	shard := s.shards()[0]
+	s.add("hotel-1", 1)
+	s.addAggregate(3, "hotel-2")
+	s.addAggregate(2, "hotel-3", "hotel-1")
+	s.add("hotel-1", 1)
+	want := s.acked[shard.ID]
+	all, _ := s.read(s.source.Reader(shard, checkpoint.TrimHorizon), atLeast(len(want)))
+	s.expect("from the oldest", all, want)
+	if len(all) != 9 {
+		return
+	}
+	for i, key := range []string{"hotel-1", "hotel-2", "hotel-2", "hotel-2", "hotel-3", "hotel-1", "hotel-3", "hotel-1", "hotel-1"} {
+		if sub := []int64{0, 0, 1, 2, 0, 1, 2, 3, 0}[i]; all[i].PartitionKey != key || all[i].Position.Sub != sub {
+			t.Errorf("record %d: key %s at %s, want %s at sub-sequence number %d", i, all[i].PartitionKey, all[i].Position, key, sub)
+		}
+	}
+	behind := map[checkpoint.Position]int{checkpoint.Number(all[4].Position.Sequence, math.MaxInt64): 8}
+	for i, r := range all {
+		behind[r.Position] = i + 1
+	}
+	for position, first := range behind {
+		got, _ := s.read(s.source.Reader(shard, position), atLeast(9-first))
+		s.expect("behind "+position.String(), got, want[first:])
+	}
+}
+
+// testOutOfRange reads an aggregated record with a user record of another
+// shard: as others do, nothing of it comes, unless it is asked for.
+func testOutOfRange(t *testing.T, env Env) {
+	s := newStream(t, env, 2)
+	delivering := s.newSource(env, func(c *consumers.Config) { c.OutOfRange = consumers.DeliverOutOfRange })
+	// MD5("a") begins with 0c, MD5("b") with 92: each half has one of them.
+	s.add("a", 1)
+	s.addAggregate(2, "a", "b")
+	shard, _ := s.addData("a", "behind it")
+	i := slices.IndexFunc(s.shards(), func(sh checkpoint.Shard) bool { return sh.ID == shard })
+	if i < 0 {
+		t.Fatalf("shard %s is not listed", shard)
+	}
+	all := s.acked[shard]
+	got, _ := s.read(s.source.Reader(s.shards()[i], checkpoint.TrimHorizon), atLeast(2))
+	s.expect("dropped", got, []string{all[0], all[5]})
+	if len(got) != 3 || !got[1].Blank || got[1].Position.Sub != 3 {
+		t.Errorf("%d records came, want the position of the fourth user record between two", len(got))
+	}
+	got, _ = s.read(delivering.Reader(s.shards()[i], checkpoint.TrimHorizon), atLeast(6))
+	s.expect("delivered", got, all)
 }

@@ -62,6 +62,9 @@ func Run(t *testing.T, env Env) {
 		{"Pages", testPages},
 		{"Trimmed", testTrimmed},
 		{"Producer", testProducer},
+		{"ProducerAggregates", testProducerAggregates},
+		{"Aggregated", testAggregated},
+		{"OutOfRange", testOutOfRange},
 	}
 	for _, test := range tests {
 		reason, left := env.LeftOut[test.name]
@@ -107,10 +110,14 @@ func newStream(t *testing.T, env Env, shards int32) *stream {
 }
 
 // newSource returns a source of the stream that runs until the test is over.
-func (s *stream) newSource(env Env) *consumers.Source {
+func (s *stream) newSource(env Env, changes ...func(*consumers.Config)) *consumers.Source {
 	s.t.Helper()
-	source, err := consumers.NewSource(consumers.Config{Name: s.name, StreamARN: s.arn, Role: env.Role,
-		Application: "readertest", PollInterval: 200 * time.Millisecond, Base: env.Base})
+	config := consumers.Config{Name: s.name, StreamARN: s.arn, Role: env.Role,
+		Application: "readertest", PollInterval: 200 * time.Millisecond, Base: env.Base}
+	for _, change := range changes {
+		change(&config)
+	}
+	source, err := consumers.NewSource(config)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -150,8 +157,30 @@ func (s *stream) add(key string, n int) {
 
 func (s *stream) addData(key, data string) (shard, sequence string) {
 	s.t.Helper()
+	shard, sequence = s.putRecord(key, []byte(data))
+	s.acked[shard] = append(s.acked[shard], data)
+	return shard, sequence
+}
+
+// addAggregate puts an aggregated record of n user records for each of the
+// keys, under the first of them.
+func (s *stream) addAggregate(n int, keys ...string) (shard, sequence string) {
+	s.t.Helper()
+	var users []consumers.UserRecord
+	var data []string
+	for i := range n * len(keys) {
+		data = append(data, fmt.Sprintf("%s/%d.%d", keys[i%len(keys)], s.put, i))
+		users = append(users, consumers.UserRecord{PartitionKey: keys[i%len(keys)], Data: []byte(data[i])})
+	}
+	shard, sequence = s.putRecord(keys[0], consumers.Aggregate(users))
+	s.acked[shard] = append(s.acked[shard], data...)
+	return shard, sequence
+}
+
+func (s *stream) putRecord(key string, data []byte) (shard, sequence string) {
+	s.t.Helper()
 	for deadline := time.Now().Add(patience); ; {
-		out, err := s.admin.PutRecord(s.t.Context(), &kinesis.PutRecordInput{StreamName: aws.String(s.name), PartitionKey: aws.String(key), Data: []byte(data)})
+		out, err := s.admin.PutRecord(s.t.Context(), &kinesis.PutRecordInput{StreamName: aws.String(s.name), PartitionKey: aws.String(key), Data: data})
 		var throttled *types.ProvisionedThroughputExceededException
 		if errors.As(err, &throttled) && time.Now().Before(deadline) {
 			continue // after the SDK's own back-off
@@ -160,7 +189,6 @@ func (s *stream) addData(key, data string) (shard, sequence string) {
 			s.t.Fatalf("put record %d: %v", s.put, err)
 		}
 		s.put++
-		s.acked[*out.ShardId] = append(s.acked[*out.ShardId], data)
 		return *out.ShardId, *out.SequenceNumber
 	}
 }
@@ -230,7 +258,9 @@ func (s *stream) expect(what string, got []pipeline.Record, want []string) {
 	s.t.Helper()
 	var data []string
 	for i, r := range got {
-		data = append(data, string(r.Data))
+		if !r.Blank {
+			data = append(data, string(r.Data))
+		}
 		if i > 0 && r.Position.Compare(got[i-1].Position) <= 0 {
 			s.t.Errorf("%s: position %s follows %s", what, r.Position, got[i-1].Position)
 		}

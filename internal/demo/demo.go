@@ -22,6 +22,7 @@ type Config struct {
 	Messages   string        // a folder with the user's own messages; empty: generated ones
 	Hotels     int           // for generated messages
 	Rate       int           // messages per second
+	Aggregate  bool          // the producer writes aggregated records
 	Feed       time.Duration // how long the producer runs
 	Settle     time.Duration // how long the end may take after that
 	Seed       uint64

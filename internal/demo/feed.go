@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/consumers"
 	"github.com/shardline/shardline/internal/otasample"
 	"github.com/shardline/shardline/pipeline/opentravel"
@@ -62,8 +63,10 @@ func (r *run) produce(ctx, feeding context.Context) (count FeedCount, err error)
 			return count, err
 		}
 		p := consumers.NewProducer(consumers.ProducerConfig{
-			Client: client, StreamARN: stream, Credentials: assumed,
-			OnAck: func(m consumers.Message, _, _ string) { r.ledger.Acknowledge(m.Key, m.Data, time.Now()) },
+			Client: client, StreamARN: stream, Credentials: assumed, Aggregate: r.Aggregate,
+			OnAck: func(m consumers.Message, _ string, _ checkpoint.Position) {
+				r.ledger.Acknowledge(m.Key, m.Data, time.Now())
+			},
 		})
 		all.Go(func() { failed <- p.Run(ctx) })
 		producers = append(producers, p)

@@ -30,6 +30,7 @@ const (
 	aStateKey = "key"
 	aParts    = "parts"   // N, how many items the overflow has
 	aEntries  = "entries" // M, as behind
+	aStamp    = "stamp"   // of a roster: new with every write
 )
 
 // errGone: an overflow item is not there (any more).

@@ -80,29 +80,7 @@ func (u *update) setCheckpoint(p Position) {
 // decode reads a lease item, and what belongs to it from the state table.
 func (d *DynamoDB) decode(ctx context.Context, it item) (Lease, error) {
 	r := reading{item: it, table: d.table, key: text(it, aLeaseKey)}
-	l := Lease{
-		Key:         r.key,
-		Owner:       text(it, aOwner),
-		Counter:     r.number(aCounter, true),
-		Tenure:      text(it, aTenure),
-		HandingOver: text(it, aHandingOver),
-		Switches:    r.number(aSwitches, true),
-		Parents:     r.texts(aParents),
-		Children:    r.texts(aChildren),
-		HashFrom:    text(it, aHashFrom),
-		HashTo:      text(it, aHashTo),
-	}
-	if asker := text(it, aAskedBy); asker != "" && asker != l.Owner {
-		l.HandingOver = "" // taken meanwhile by a worker of KCL 2.x, which leaves both
-	}
-	l.Checkpoint = r.checkpoint()
-	l.Behind = r.behind(it[aBehind], aBehind)
-	if r.err == nil {
-		l.Stream, l.Shard, r.err = ParseLeaseKey(d.format, r.key)
-		if r.err != nil {
-			r.err = fmt.Errorf("table %s: %w; set leases.key_format to the other, or use another table: %w", d.table, r.err, ErrForeign)
-		}
-	}
+	l := r.lease(d.format)
 	if r.err != nil {
 		return Lease{}, r.err
 	}
@@ -124,17 +102,52 @@ func (d *DynamoDB) decode(ctx context.Context, it item) (Lease, error) {
 	return l, nil
 }
 
-// reading reads attributes and remembers the first that is not as it must be.
+// reading reads attributes and remembers those that are not as they must be.
 type reading struct {
 	item  item
 	table string
 	key   string
-	err   error
+	err   error   // the first
+	all   []wrong // every one
+}
+
+// wrong is an attribute that is not as it must be.
+type wrong struct{ attribute, text string }
+
+// lease reads what the item itself says.
+func (r *reading) lease(format KeyFormat) Lease {
+	l := Lease{
+		Key:         r.key,
+		Owner:       text(r.item, aOwner),
+		Counter:     r.number(aCounter, true),
+		Tenure:      text(r.item, aTenure),
+		HandingOver: text(r.item, aHandingOver),
+		Switches:    r.number(aSwitches, true),
+		Parents:     r.texts(aParents),
+		Children:    r.texts(aChildren),
+		HashFrom:    text(r.item, aHashFrom),
+		HashTo:      text(r.item, aHashTo),
+	}
+	if asker := text(r.item, aAskedBy); asker != "" && asker != l.Owner {
+		l.HandingOver = "" // taken meanwhile by a worker of KCL 2.x, which leaves both
+	}
+	l.Checkpoint = r.checkpoint()
+	l.Behind = r.behind(r.item[aBehind], aBehind)
+	var err error
+	if l.Stream, l.Shard, err = ParseLeaseKey(format, r.key); err != nil {
+		r.all = append(r.all, wrong{aLeaseKey, err.Error() + "; set leases.key_format to the other, or use another table"})
+		if r.err == nil {
+			r.err = fmt.Errorf("table %s: %w; set leases.key_format to the other, or use another table: %w", r.table, err, ErrForeign)
+		}
+	}
+	return l
 }
 
 func (r *reading) wrong(attribute, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	r.all = append(r.all, wrong{attribute, text})
 	if r.err == nil {
-		r.err = fmt.Errorf("table %s, lease %q, attribute %s: %s: %w", r.table, r.key, attribute, fmt.Sprintf(format, args...), ErrForeign)
+		r.err = fmt.Errorf("table %s, lease %q, attribute %s: %s: %w", r.table, r.key, attribute, text, ErrForeign)
 	}
 }
 

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -107,17 +108,14 @@ func fingerprint(names []string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// saveRoster writes the names of a new roster, once per process, and names them.
+// saveRoster writes the names of a roster and names them. It writes also what
+// this process knows to have been there: nobody may have named it for long, so
+// that leases check --clean removed it. The stamp tells it that somebody is
+// about to name the roster again.
 func (d *DynamoDB) saveRoster(ctx context.Context, u *update, names []string) error {
 	fp := fingerprint(names)
 	u.setText(aRoster, fp)
-	d.mu.Lock()
-	_, known := d.rosters[fp]
-	d.mu.Unlock()
-	if known {
-		return nil
-	}
-	it := item{aStateKey: textValue("roster/" + fp), "names": textsValue(names)}
+	it := item{aStateKey: textValue(rosterName(fp)), "names": textsValue(names), aStamp: textValue(rand.Text())}
 	if _, err := d.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &d.stateTable, Item: it}, twice); err != nil {
 		return fmt.Errorf("write roster %s to table %s: %w", fp, d.stateTable, unsaved(err))
 	}
@@ -135,11 +133,11 @@ func (d *DynamoDB) roster(ctx context.Context, fp string) ([]string, error) {
 	if ok {
 		return slices.Clone(names), nil
 	}
-	it, err := d.state(ctx, "roster/"+fp)
+	it, err := d.state(ctx, rosterName(fp))
 	if err != nil {
 		return nil, err
 	}
-	r := reading{item: it, table: d.stateTable, key: "roster/" + fp}
+	r := reading{item: it, table: d.stateTable, key: rosterName(fp)}
 	names = r.texts("names")
 	switch {
 	case r.err != nil:

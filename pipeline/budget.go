@@ -2,23 +2,30 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
 // Budget bounds the bytes of all shard logs of a worker. A log that is empty
 // always gets room for one read, so that no shard can starve another for
-// good: memory is at most the limit and one read per shard.
+// good: memory is at most the limit and one read per shard. The others get
+// room in the order in which they asked for it: whoever reads fast cannot take
+// every byte that a slow one waits for.
 type Budget struct {
 	limit int64
 
-	mu    sync.Mutex
-	used  int64         // reserved and not released
-	freed chan struct{} // closed and replaced when bytes are released
+	mu   sync.Mutex
+	used int64      // reserved and not released
+	line []*booking // who waits, in the order of asking; at most one per log
 }
 
-func newBudget(limit int64) *Budget {
-	return &Budget{limit: limit, freed: make(chan struct{})}
+// booking is one reader's wait for room.
+type booking struct {
+	bytes   int64
+	granted chan struct{} // closed, and out of the line, when the bytes are reserved
 }
+
+func newBudget(limit int64) *Budget { return &Budget{limit: limit} }
 
 // Used is what is reserved now, in bytes.
 func (b *Budget) Used() int64 {
@@ -34,33 +41,70 @@ func (b *Budget) release(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= n
-	close(b.freed)
-	b.freed = make(chan struct{})
+	b.serve()
 }
 
-// try reserves n bytes, beyond the limit when must is set; else it says when
-// to try again.
-func (b *Budget) try(n int64, must bool) (bool, <-chan struct{}) {
+// serve reserves for those at the front of the line what fits. mu is held.
+func (b *Budget) serve() {
+	for len(b.line) > 0 && b.used+b.line[0].bytes <= b.limit {
+		first := b.line[0]
+		b.used += first.bytes
+		b.line = slices.Delete(b.line, 0, 1)
+		close(first.granted)
+	}
+}
+
+// try reserves n bytes, beyond the limit and past the line when must is set.
+// Otherwise it returns a booking at the end of the line, or the one that the
+// caller has.
+func (b *Budget) try(n int64, must bool, waits *booking) (bool, *booking) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !must && b.used+n > b.limit {
-		return false, b.freed
+	switch {
+	case waits != nil && !slices.Contains(b.line, waits):
+		return true, nil // it was granted
+	case must || waits == nil && len(b.line) == 0 && b.used+n <= b.limit:
+		b.leave(waits)
+		b.used += n
+		return true, nil
+	case waits == nil:
+		waits = &booking{bytes: n, granted: make(chan struct{})}
+		b.line = append(b.line, waits)
 	}
-	b.used += n
-	return true, nil
+	return false, waits
+}
+
+// leave takes a booking out of the line; mu is held.
+func (b *Budget) leave(waits *booking) {
+	if i := slices.Index(b.line, waits); i >= 0 {
+		b.line = slices.Delete(b.line, i, i+1)
+	}
+}
+
+// giveUp is the end of a wait: what was granted meanwhile is given back.
+func (b *Budget) giveUp(waits *booking) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Contains(b.line, waits) {
+		b.used -= waits.bytes
+	}
+	b.leave(waits)
+	b.serve()
 }
 
 // reserve waits until the log may take n more bytes, freeing what its
 // cursors have passed. It is called by the log's reader.
 func (b *Budget) reserve(ctx context.Context, l *Log, n int64) error {
+	var waits *booking
 	for {
 		l.blocked.Store(false)
 		b.release(l.free())
-		ok, freed := b.try(n, l.bytes == 0)
-		if ok {
+		var ok bool
+		if ok, waits = b.try(n, l.bytes == 0, waits); ok {
 			return nil
 		}
-		if !l.wait(ctx, freed) {
+		if !l.wait(ctx, waits.granted) {
+			b.giveUp(waits)
 			return context.Cause(ctx)
 		}
 	}

@@ -304,6 +304,7 @@ func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
 			s.worker.metrics.keyless.WithLabelValues(s.source.name, r.Fallback).Inc()
 		}
 		log.append(*r, skipped)
+		s.tenure.Appended(int64(len(r.Data)))
 		if (i+1)%wakeEvery == 0 || i+1 == len(records) {
 			s.wake()
 		}

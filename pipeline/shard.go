@@ -227,6 +227,7 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 	}
 	w := s.worker
 	reader := s.source.config.Source.Reader(checkpoint.Shard{ID: lease.Shard, HashFrom: lease.HashFrom, HashTo: lease.HashTo}, p.from())
+	defer reader.Close()
 	for {
 		if err := reader.Wait(ctx); err != nil {
 			return context.Cause(ctx)

@@ -51,7 +51,9 @@ func (d *DynamoDB) Evict(ctx context.Context, seen Lease, save *Saved) error {
 func (d *DynamoDB) evict(ctx context.Context, seen Lease, save *Saved) error {
 	u := d.update(seen.Key)
 	u.asSeen(seen)
-	u.isText(aHandingOver, seen.HandingOver)
+	if seen.HandingOver != "" { // without: a stale one may stand there, and a new one changes the owner
+		u.isText(aHandingOver, seen.HandingOver)
+	}
 	u.setNumber(aCounter, seen.Counter+1)
 	u.remove(aOwner, aTenure, aHandingOver, aAskedBy)
 	if err := d.savePositions(ctx, u, seen, save, false); err != nil {

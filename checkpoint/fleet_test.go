@@ -25,6 +25,8 @@ type fleet struct {
 	mu      sync.Mutex
 	tenures map[string][]*visit // by shard
 	workers map[string]*worker
+	kcls    []*kcl
+	both    map[string]time.Duration // since when a shard is served, and a KCL worker thinks that it holds it
 	stop    chan struct{}
 	wg      sync.WaitGroup
 }
@@ -68,7 +70,7 @@ func (w *worker) called(op string) int {
 
 func newFleet(t *testing.T, shards int) *fleet {
 	f := &fleet{t: t, table: &checkpoint.Memory{}, start: time.Now(), tenures: map[string][]*visit{},
-		workers: map[string]*worker{}, stop: make(chan struct{})}
+		workers: map[string]*worker{}, both: map[string]time.Duration{}, stop: make(chan struct{})}
 	for i := range shards {
 		s := checkpoint.Shard{ID: shardName(i)}
 		if err := f.table.Create(t.Context(), checkpoint.NewLease(checkpoint.SingleStream, "", s, checkpoint.TrimHorizon)); err != nil {
@@ -106,6 +108,7 @@ func (f *fleet) check() {
 				valid = v.worker
 			}
 		}
+		f.checkKCL(shard, valid)
 	}
 }
 
@@ -135,7 +138,7 @@ func (f *fleet) add(id string, change ...func(*checkpoint.HolderConfig)) *worker
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	f.mu.Lock()
-	f.workers[fmt.Sprintf("%s#%d", id, len(f.workers))] = w // two may have one id
+	f.workers[id] = w
 	f.mu.Unlock()
 	f.wg.Go(func() {
 		defer close(w.done)
@@ -149,6 +152,11 @@ func (f *fleet) serve(ctx context.Context, w *worker, id string, t *checkpoint.T
 	f.mu.Lock()
 	shard := t.Lease().Shard
 	f.tenures[shard] = append(f.tenures[shard], v)
+	for _, k := range f.kcls {
+		if k.believes(shard) {
+			f.t.Errorf("%s: %s begins with %s, and %s thinks that it holds it", f.now(), id, shard, k.id)
+		}
+	}
 	f.mu.Unlock()
 	f.check()
 	defer func() {
@@ -232,9 +240,12 @@ func (f *fleet) close() {
 	for _, w := range f.workers {
 		w.cancel()
 		<-w.done
-		if w.err != nil && !errors.Is(w.err, checkpoint.ErrKilled) && !errors.Is(w.err, checkpoint.ErrSameWorker) {
+		if w.err != nil && !errors.Is(w.err, checkpoint.ErrKilled) {
 			f.t.Errorf("Run: %v", w.err)
 		}
+	}
+	for _, k := range f.kcls {
+		k.kill()
 	}
 	close(f.stop)
 	f.wg.Wait()

@@ -17,8 +17,6 @@ type passes struct {
 	wg      sync.WaitGroup // of the tenures
 	seen    sightings
 	foreign foreigners
-	twins   twins
-	twin    string // the process under this worker's id that was last complained of
 	// pending are takes of unknown outcome by lease key; bounded by the table.
 	pending map[string]pendingTake
 	// asked are the leases that this worker waits for; at most atOnce.
@@ -27,6 +25,7 @@ type passes struct {
 	watched  bool          // a lease that this worker wants is not its own
 	wake     time.Duration // clock reading at which something may be taken without a scan; 0: nothing
 	uneven   time.Duration // since when this worker should ask for a lease to even the work; 0: it should not
+	stole    time.Duration // clock reading at which this worker last took a lease from a KCL worker; 0: never
 	scans    trouble
 	takes    trouble
 	overflow int // free leases beyond MaxLeases at the last pass
@@ -128,9 +127,6 @@ func (p *passes) pass(ctx, base context.Context) (took time.Duration, err error)
 	p.seen.scan(leases, p.listed)
 	p.foreign.see(leases, p.listed)
 	p.publish()
-	if err := p.refused(leases); err != nil {
-		return took, err
-	}
 	p.act(ctx, base)
 	return took, nil
 }
@@ -153,8 +149,11 @@ func (p *passes) publish() {
 		}
 	}
 	for key, t := range p.tenures {
-		if l := p.seen.leases[key].lease; l.HandingOver == p.cfg.Worker && l.Tenure == t.taken.Tenure {
-			t.poke() // somebody asks for it
+		l := p.seen.leases[key].lease
+		asked := l.HandingOver == p.cfg.Worker && l.Tenure == t.taken.Tenure
+		stolen := l.Owner != p.cfg.Worker && l.HandingOver == "" && l.Counter > t.taken.Counter
+		if asked || stolen {
+			t.poke() // its next write tells
 		}
 	}
 }
@@ -165,6 +164,7 @@ func (p *passes) act(ctx, base context.Context) {
 	candidates := p.candidates(now)
 	v := look(p.cfg.Worker, candidates, p.cfg.MaxLeases)
 	lease, uneven := v.evens()
+	steal, above := v.steals()
 	take := v.takes()
 	ask := v.asks(atOnce - len(p.asked))
 	switch {
@@ -178,6 +178,10 @@ func (p *passes) act(ctx, base context.Context) {
 		ask = []Lease{lease}
 	}
 	p.complain(candidates, take)
+	if above && len(take) == 0 && len(ask) == 0 && len(p.asked) == 0 && (p.stole == 0 || now-p.stole > p.cfg.Failover) {
+		p.steal(ctx, base, steal) // one at a time
+		return
+	}
 	p.take(ctx, base, take)
 	p.ask(ctx, base, ask)
 	if len(take)+len(ask) > 0 {
@@ -207,7 +211,8 @@ func (p *passes) candidates(now time.Duration) []candidate {
 			continue
 		}
 		t := tenures[key]
-		c := candidate{lease: s.lease, barred: barred[key] || t != nil, mine: p.asked[key] || t != nil && t.mine(), from: s.from}
+		c := candidate{lease: s.lease, barred: barred[key] || t != nil, mine: p.asked[key] || t != nil && t.mine(), from: s.from,
+			foreign: p.cfg.SharedWithKCL && p.foreign.renews(s.lease)}
 		since, free := p.seen.free(s, now)
 		w, pending := p.pending[key]
 		pending = pending && s.lease.Owner == p.cfg.Worker && s.lease.Tenure == w.tenure
@@ -254,8 +259,11 @@ func (p *passes) complain(candidates []candidate, take []Lease) {
 }
 
 // start begins a tenure.
-func (p *passes) start(base context.Context, l Lease, sent time.Duration) {
+func (p *passes) start(base context.Context, l Lease, sent time.Duration, stolen bool) {
 	t := newTenure(p.Holder, l, sent)
+	if stolen {
+		t.quiet = p.cfg.Failover
+	}
 	p.mu.Lock()
 	p.tenures[l.Key] = t
 	p.mu.Unlock()

@@ -10,13 +10,14 @@ import (
 
 // candidate is a lease that this worker wants, held by itself or not.
 type candidate struct {
-	lease  Lease
-	mine   bool   // this worker holds it, or has asked for it
-	barred bool   // this worker must not take it now
-	free   bool   // it may be taken
-	sure   bool   // free, and nobody else's to take: handed to this worker, or taken by it without knowing
-	spare  bool   // free for so long that whoever it was dealt to does not come for it
-	from   string // free: who let it go or let it expire
+	lease   Lease
+	mine    bool   // this worker holds it, or has asked for it
+	barred  bool   // this worker must not take it now
+	free    bool   // it may be taken
+	sure    bool   // free, and nobody else's to take: handed to this worker, or taken by it without knowing
+	spare   bool   // free for so long that whoever it was dealt to does not come for it
+	from    string // free: who let it go or let it expire
+	foreign bool   // a KCL worker renews it, on a table that is shared with them
 }
 
 // load is what a worker holds of the leases that this one wants.
@@ -26,6 +27,7 @@ type load struct {
 	shardline bool    // it plans as this worker does
 	gone      bool    // it lets go of leases: it stops, or is dead
 	give      []Lease // what it may be asked for
+	foreign   []Lease // what may be stolen from it: it is a KCL worker
 }
 
 // view is the fleet as one worker sees it at one moment. Workers that see the
@@ -64,6 +66,9 @@ func look(worker string, leases []candidate, most int) *view {
 		o := v.load(owner)
 		o.leases++
 		o.work += c.lease.Throughput
+		if c.foreign && !c.mine && !c.barred {
+			o.foreign = append(o.foreign, c.lease)
+		}
 		if _, ours := c.lease.Holder(); ours {
 			o.shardline = true
 			if c.lease.HandingOver == "" && !c.barred && owner != worker {
@@ -185,6 +190,30 @@ func (v *view) asks(most int) []Lease {
 		}
 	}
 	return ask
+}
+
+// steals is the lease that this worker takes from a KCL worker, which cannot be
+// asked: when it has the fewest of all Shardline workers, one of the KCL worker
+// with the most, until the two are within one of each other. KCL counts finished
+// leases too and steals from whoever has more than its share of all: neither side
+// takes what the other would take back.
+func (v *view) steals() (Lease, bool) {
+	if len(v.free) > 0 || v.fewest(nil) != v.worker {
+		return Lease{}, false
+	}
+	most := v.loads[v.worker].leases + 1
+	var of *load
+	for _, w := range v.owners {
+		if o := v.loads[w]; len(o.foreign) > 0 && o.leases > most {
+			most, of = o.leases, o
+		}
+	}
+	if of == nil {
+		return Lease{}, false
+	}
+	return slices.MaxFunc(of.foreign, func(a, b Lease) int {
+		return cmp.Compare(preference(v.worker, a.Key), preference(v.worker, b.Key))
+	}), true
 }
 
 // donor is the worker with the most leases that may give one to to, and which.

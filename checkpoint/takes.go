@@ -16,6 +16,7 @@ import (
 type pendingTake struct {
 	tenure string
 	sent   time.Duration
+	stolen bool // from a KCL worker that was alive
 }
 
 // outcome is what became of a take.
@@ -33,8 +34,10 @@ func (p *passes) take(ctx, base context.Context, leases []Lease) {
 	outcomes := make([]outcome, len(leases))
 	var g errgroup.Group
 	g.SetLimit(atOnce)
+	stolen := make([]bool, len(leases))
 	for i, l := range leases {
 		was := p.pending[l.Key]
+		stolen[i] = was.stolen
 		g.Go(func() error {
 			if outcomes[i].pending = was; ctx.Err() == nil {
 				outcomes[i] = p.takeOne(base, l, was)
@@ -52,7 +55,7 @@ func (p *passes) take(ctx, base context.Context, leases []Lease) {
 		switch {
 		case o.taken:
 			delete(p.asked, key)
-			p.start(base, o.lease, o.sent)
+			p.start(base, o.lease, o.sent, stolen[i])
 		case o.read:
 			p.seen.note(o.lease, p.cfg.Clock()) // who was faster counts in the next plan
 		}
@@ -103,6 +106,21 @@ func (p *passes) takeOne(base context.Context, seen Lease, w pendingTake) (o out
 	}
 	o.pending = w
 	return o
+}
+
+// steal takes a lease from a KCL worker that is alive: one that cannot be asked.
+func (p *passes) steal(ctx, base context.Context, seen Lease) {
+	call, cancel := p.call(ctx)
+	l, err := p.store.Get(call, seen.Key) // it is renewed all the time
+	cancel()
+	if err != nil || l.Owner != seen.Owner || l.HandingOver != "" {
+		return
+	}
+	p.stole = p.cfg.Clock()
+	p.log.Info("lease is taken from a KCL worker to even the shares; it is read when that one has noticed",
+		zap.String("lease", l.Key), zap.String("owner", l.Owner), zap.Duration("after", p.cfg.Failover))
+	p.pending[l.Key] = pendingTake{tenure: p.newTenure(), sent: p.stole, stolen: true}
+	p.take(ctx, base, []Lease{l})
 }
 
 // ask asks for leases. A request of unknown outcome counts: claim reads it.

@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"context"
 	"errors"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,9 @@ import (
 type Tenure struct {
 	h     *Holder
 	taken Lease
+	// quiet is how long serve waits after the take: the old owner was alive and
+	// not asked, and learns of its loss only when it writes.
+	quiet time.Duration
 
 	lost    func(cause error) // ends the tenure's context
 	done    <-chan struct{}   // closed when it has ended
@@ -29,16 +31,13 @@ type Tenure struct {
 
 	requests chan request
 	pokes    chan struct{}
-	appended atomic.Int64 // bytes since the throughput was last measured
 
 	mu        sync.Mutex // guards positions
 	positions func() Saved
 
-	held     Lease         // as in the table after the last write; owned by keep
-	failures int           // writes failed in a row; owned by keep
-	measured time.Duration // clock reading when the throughput was last measured; owned by keep
-	kBps     float64       // the throughput; owned by keep
-	trouble  string        // the last save's error, for logging on change; owned by keep
+	held     Lease  // as in the table after the last write; owned by keep
+	failures int    // writes failed in a row; owned by keep
+	trouble  string // the last save's error, for logging on change; owned by keep
 }
 
 // request asks keep for a write. done has room for one answer.
@@ -54,7 +53,6 @@ func newTenure(h *Holder, l Lease, sent time.Duration) *Tenure {
 	}
 	t.until.Store(int64(sent + h.cfg.Failover - h.margin))
 	t.saved.Store(int64(sent))
-	t.measured, t.kBps = sent, l.Throughput
 	return t
 }
 
@@ -73,34 +71,6 @@ func (t *Tenure) Positions(f func() Saved) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.positions = f
-}
-
-// Appended counts bytes that were read: the work that the lease makes. It goes
-// into the lease with the next renewal.
-func (t *Tenure) Appended(bytes int64) { t.appended.Add(bytes) }
-
-// measure brings the throughput up to date: smoothed, since it decides who
-// serves the lease; to a tenth, since more digits cost room in every item.
-func (t *Tenure) measure() {
-	now := t.h.cfg.Clock()
-	d := now - t.measured
-	if d < t.h.cfg.Failover/10 {
-		return
-	}
-	t.measured = now
-	rate := float64(t.appended.Swap(0)) / 1024 / d.Seconds()
-	t.kBps += (rate - t.kBps) * (1 - math.Exp(-d.Seconds()/smoothing.Seconds()))
-}
-
-// smoothing is the time within which the throughput follows a change by two
-// thirds.
-const smoothing = 30 * time.Second
-
-// current is the lease as held, with the throughput as of now.
-func (t *Tenure) current() Lease {
-	l := t.held
-	l.Throughput = math.Round(t.kBps*10) / 10
-	return l
 }
 
 // Valid says whether this worker still owns the lease, whatever others do. It
@@ -181,7 +151,14 @@ func (t *Tenure) keep(base context.Context, serve Serve) error {
 
 func (t *Tenure) serveUntilDone(ctx context.Context, serve Serve) error {
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, t) }()
+	begin := func() { go func() { served <- serve(ctx, t) }() }
+	var quiet <-chan time.Time // nil: serve has begun
+	var drains <-chan struct{}
+	if t.quiet > 0 {
+		quiet, drains = time.After(t.quiet), t.drains
+	} else {
+		begin()
+	}
 	// Renewals of many leases that were taken together drift apart.
 	interval := func() time.Duration { return t.h.spread(t.h.cfg.Failover/4, t.h.cfg.Failover/3) }
 	renewal := time.NewTimer(t.h.spread(0, t.h.cfg.Failover/3))
@@ -192,7 +169,25 @@ func (t *Tenure) serveUntilDone(ctx context.Context, serve Serve) error {
 		case err := <-served:
 			return err
 		case <-ctx.Done():
+			if quiet != nil {
+				return context.Cause(ctx)
+			}
 			return <-served
+		case <-quiet:
+			now, known, err := t.read(ctx, false)
+			if err != nil {
+				return err
+			}
+			if !known {
+				quiet = time.After(t.pause(3))
+				continue
+			}
+			t.adopt(now)
+			quiet, drains = nil, nil
+			begin()
+			continue
+		case <-drains:
+			return nil // there is nothing to finish
 		case <-renewal.C:
 			_ = t.write(ctx, nil) // it logged it, or the tenure has ended
 			renewal.Reset(interval())

@@ -51,9 +51,6 @@ type reader struct {
 // once leaves repeating a call to the reader, which can pace and count it.
 func once(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} }
 
-// Close does nothing: between two reads nothing runs.
-func (r *reader) Close() {}
-
 // Wait returns when the next read is due.
 func (r *reader) Wait(ctx context.Context) error {
 	if r.left() {
@@ -79,18 +76,13 @@ func (r *reader) Read(ctx context.Context) (pipeline.Batch, error) {
 		r.failures = 0
 		return batch, nil
 	}
-	return pipeline.Batch{}, r.fail(ctx, err)
-}
-
-// fail counts a read that failed, and says when to try again.
-func (r *reader) fail(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("read shard %s: %w", r.shard, context.Cause(ctx))
+		return pipeline.Batch{}, fmt.Errorf("read shard %s: %w", r.shard, context.Cause(ctx))
 	}
 	r.failures++
 	r.due = time.Now().Add(max(minPause, backoff(r.failures, readInitial, readLongest)))
 	r.count(err)
-	return err
+	return pipeline.Batch{}, err
 }
 
 func (r *reader) count(err error) {
@@ -155,9 +147,17 @@ func (r *reader) records(ctx context.Context) (*kinesis.GetRecordsOutput, error)
 
 // position gets an iterator that begins at r.from.
 func (r *reader) position(ctx context.Context) error {
-	at := r.start()
-	in := &kinesis.GetShardIteratorInput{StreamARN: aws.String(r.source.arn), ShardId: aws.String(r.shard),
-		ShardIteratorType: at.Type, StartingSequenceNumber: at.SequenceNumber, Timestamp: at.Timestamp}
+	in := &kinesis.GetShardIteratorInput{StreamARN: aws.String(r.source.arn), ShardId: aws.String(r.shard)}
+	switch t, timed := r.from.Time(); {
+	case timed:
+		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, aws.Time(t)
+	case r.from.IsNumber() && !r.refused:
+		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAtSequenceNumber, aws.String(r.from.Sequence)
+	case r.from == checkpoint.Latest:
+		in.ShardIteratorType = types.ShardIteratorTypeLatest
+	default:
+		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
+	}
 	start := now()
 	issued := time.Now()
 	out, err := r.source.client.GetShardIterator(ctx, in, once)
@@ -166,8 +166,10 @@ func (r *reader) position(ctx context.Context) error {
 		switch {
 		case f.reason == reasonGone:
 			return r.gone(ctx, f)
-		case f.reason == reasonArgument:
-			r.refuse(at, f)
+		case f.reason == reasonArgument && in.ShardIteratorType == types.ShardIteratorTypeAtSequenceNumber:
+			r.refused = true
+			r.logger.Warn("position refused, perhaps because its record was trimmed: reading from the oldest record",
+				zap.Stringer("position", r.from), zap.Error(f))
 		}
 		return f
 	}
@@ -181,31 +183,6 @@ func (r *reader) position(ctx context.Context) error {
 	r.iterator, r.issued = *out.ShardIterator, issued
 	r.proving = r.from.IsNumber()
 	return nil
-}
-
-// start is where to begin to read anew.
-func (r *reader) start() (at types.StartingPosition) {
-	switch t, timed := r.from.Time(); {
-	case timed:
-		at.Type, at.Timestamp = types.ShardIteratorTypeAtTimestamp, aws.Time(t)
-	case r.from.IsNumber() && !r.refused:
-		at.Type, at.SequenceNumber = types.ShardIteratorTypeAtSequenceNumber, aws.String(r.from.Sequence)
-	case r.from == checkpoint.Latest:
-		at.Type = types.ShardIteratorTypeLatest
-	default:
-		at.Type = types.ShardIteratorTypeTrimHorizon
-	}
-	return at
-}
-
-// refuse notes that the service does not take the position at.
-func (r *reader) refuse(at types.StartingPosition, f *failure) {
-	if at.Type != types.ShardIteratorTypeAtSequenceNumber {
-		return
-	}
-	r.refused = true
-	r.logger.Warn("position refused, perhaps because its record was trimmed: reading from the oldest record",
-		zap.Stringer("position", r.from), zap.Error(f))
 }
 
 // batch turns an answer into records, and decides when to read again.
@@ -227,26 +204,18 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 	} else {
 		r.due = r.called.Add(minPause)
 	}
-	if r.iterator == "" {
-		r.through(out.ChildShards)
+	if r.iterator == "" && len(out.ChildShards) == 0 {
+		// The records first; the listing has to say what the answer does not.
+		r.ended = true
+		r.due = r.called.Add(minPause)
+	} else if r.iterator == "" {
+		var children []checkpoint.Shard
+		for _, child := range out.ChildShards {
+			children = append(children, childShard(child))
+		}
+		r.finished(children)
 	}
 	return r.closing(pipeline.Batch{Records: records, Lag: r.lag, Gap: gap})
-}
-
-// through notes that the shard has nothing behind what was taken. Without
-// children the records come first: the listing has to say what the answer does
-// not.
-func (r *reader) through(children []types.ChildShard) {
-	if len(children) == 0 {
-		r.ended = true
-		r.due = time.Now().Add(minPause)
-		return
-	}
-	var listed []checkpoint.Shard
-	for _, child := range children {
-		listed = append(listed, childShard(child))
-	}
-	r.finished(listed)
 }
 
 // closing makes a batch the last one if it is.

@@ -155,8 +155,7 @@ const (
 	MultiStream  = "multi_stream"
 	SingleStream = "single_stream"
 
-	ReadPolling        = "polling"
-	ReadEnhancedFanOut = "enhanced_fan_out"
+	ReadPolling = "polling"
 
 	OutOfRangeDrop    = "drop"
 	OutOfRangeDeliver = "deliver"

@@ -31,6 +31,9 @@ type Trust struct {
 	// MaxDuration bounds a session, 1 to 12 hours; 0: 1 hour, as in the
 	// service.
 	MaxDuration time.Duration
+	// Tokens are those of a web identity that may assume the role; see
+	// SetTokens.
+	Tokens []string
 }
 
 // Permission allows actions ("kinesis:GetRecords") on resources (ARNs); in
@@ -42,9 +45,22 @@ type Permission struct {
 
 type role struct {
 	Role
-	arn     string
-	revoked atomic.Bool
+	arn    string
+	denied atomic.Pointer[[]string] // actions, as patterns
+	tokens atomic.Pointer[[]string]
 }
+
+func newRole(r Role, arn string) *role {
+	made := &role{Role: r, arn: arn}
+	made.denied.Store(new([]string))
+	tokens := slices.Clone(r.Trust.Tokens)
+	made.tokens.Store(&tokens)
+	return made
+}
+
+// denies says whether an action is denied to the role: to its sessions, and for
+// sts:AssumeRole and the like also to whoever assumes it.
+func (r *role) denies(action string) bool { return matchAny(*r.denied.Load(), action) }
 
 var (
 	accountID = regexp.MustCompile(`^[0-9]{12}$`)
@@ -90,26 +106,56 @@ func (s *Server) AddRole(r Role) (string, error) {
 		return "", fmt.Errorf("add role %s: it exists", arn)
 	}
 	r.Trust.Principals = slices.Clone(r.Trust.Principals)
-	s.roles[arn] = &role{Role: r, arn: arn}
+	s.roles[arn] = newRole(r, arn)
 	return arn, nil
 }
 
 // RevokeRole takes everything from a role: it cannot be assumed, and its
 // sessions are denied, until GrantRole.
-func (s *Server) RevokeRole(arn string) error { return s.setRevoked(arn, true) }
+func (s *Server) RevokeRole(arn string) error { return s.DenyActions(arn, "*") }
 
-// GrantRole undoes RevokeRole.
-func (s *Server) GrantRole(arn string) error { return s.setRevoked(arn, false) }
+// GrantRole undoes RevokeRole and DenyActions.
+func (s *Server) GrantRole(arn string) error { return s.DenyActions(arn) }
 
-func (s *Server) setRevoked(arn string, revoked bool) error {
+// DenyActions denies these actions ("kinesis:GetRecords"; * stands for
+// anything) to a role's sessions, instead of what it denied before.
+// sts:AssumeRole is denied to whoever wants to be the role, while its sessions
+// live on.
+func (s *Server) DenyActions(arn string, actions ...string) error {
+	return s.changeRole(arn, func(r *role) {
+		actions := slices.Clone(actions)
+		r.denied.Store(&actions)
+	})
+}
+
+// SetTokens changes the tokens of a web identity that may assume a role.
+func (s *Server) SetTokens(arn string, tokens ...string) error {
+	return s.changeRole(arn, func(r *role) {
+		tokens := slices.Clone(tokens)
+		r.tokens.Store(&tokens)
+	})
+}
+
+func (s *Server) changeRole(arn string, change func(*role)) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	r := s.roles[arn]
 	if r == nil {
 		return fmt.Errorf("role %s: there is none", arn)
 	}
-	r.revoked.Store(revoked)
+	change(r)
 	return nil
+}
+
+// Session makes temporary credentials of a role, as a task or an instance has
+// them, whoever is trusted to assume it.
+func (s *Server) Session(arn, name string, duration time.Duration) (Credentials, error) {
+	var c Credentials
+	var r *role
+	if err := s.changeRole(arn, func(found *role) { r = found }); err != nil {
+		return c, err
+	}
+	return s.addSession(r, name, duration).Credentials, nil
 }
 
 // SetSessionLifetime changes Config.SessionLifetime for sessions to come.
@@ -143,7 +189,7 @@ func (i *identity) allows(action, arn string) bool {
 	if i.role == nil {
 		return true
 	}
-	if i.role.revoked.Load() {
+	if i.role.denies(action) {
 		return false
 	}
 	if len(i.role.Permissions) == 0 {

@@ -98,8 +98,14 @@ func (s *Server) authenticate(c *call, r *http.Request) *apiError {
 		return c.authError(badSignature, "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP")
 	}
 	now := s.now()
-	if s.wallClock && (at.Before(now.Add(-maxSkew)) || at.After(now.Add(maxSkew))) {
-		return c.authError(badSignature, "Signature expired: "+sent+" is not within 5 minutes of "+now.UTC().Format(amzTime))
+	if s.wallClock {
+		text := now.UTC().Format(amzTime)
+		if least := now.Add(-maxSkew); at.Before(least) {
+			return c.authError(badSignature, "Signature expired: "+sent+" is now earlier than "+least.UTC().Format(amzTime)+" ("+text+" - 5 min.)")
+		}
+		if most := now.Add(maxSkew); at.After(most) {
+			return c.authError(badSignature, "Signature not yet current: "+sent+" is still later than "+most.UTC().Format(amzTime)+" ("+text+" + 5 min.)")
+		}
 	}
 	payload := sha256.Sum256(c.body)
 	canonical := canonicalRequest(r, signedHeaders, hex.EncodeToString(payload[:]))

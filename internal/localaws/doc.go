@@ -40,6 +40,7 @@
 //
 //	server.SplitShard(arn, "shardId-000000000000")
 //	server.RevokeRole(role)
+//	server.DenyActions(role, "kinesis:GetRecords")
 //	server.AddFault(localaws.Fault{Operation: "dynamodb.UpdateItem", Kind: localaws.DropAfter, Count: 1})
 //	reads := server.Stats().Reads[arn+" shardId-000000000001"]
 //

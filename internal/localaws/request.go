@@ -83,7 +83,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if e == nil && len(c.body) > maxBody {
 		e = &apiError{status: http.StatusRequestEntityTooLarge, code: "RequestEntityTooLargeException", message: "the request is larger than 32 MiB"}
 	}
-	if e == nil {
+	if e == nil && !(c.service == "sts" && c.operation == "AssumeRoleWithWebIdentity") { // that one is not signed
 		e = s.authenticate(c, r)
 	}
 	var answer []byte
@@ -152,6 +152,7 @@ func (c *call) respond(w http.ResponseWriter, answer []byte, e *apiError) {
 	header := w.Header()
 	id := requestID()
 	header.Set("X-Amzn-Requestid", id)
+	header.Set("Date", c.server.now().UTC().Format(http.TimeFormat))
 	status := http.StatusOK
 	if e != nil {
 		status = e.status

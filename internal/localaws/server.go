@@ -18,6 +18,9 @@ type Config struct {
 	// nil: time.Now. With a clock of its own the server does not compare a
 	// request's signing time with it.
 	Now func() time.Time
+	// Skew is how far the server's clock is ahead of the host's, while Now is
+	// nil; see SetSkew.
+	Skew time.Duration
 	// Region is where AddAccount's environment points; empty: eu-west-1.
 	Region string
 	// Unlimited switches the per-shard throughput limits off (reads, bytes
@@ -58,6 +61,7 @@ type Server struct {
 	secret    [32]byte // signs iterators and page tokens
 
 	sessionLifetime atomic.Int64 // time.Duration
+	skew            atomic.Int64 // time.Duration
 
 	faults faultSet
 	stats  statistics
@@ -90,7 +94,7 @@ func New(config Config) *Server {
 		created:   map[string]int64{},
 	}
 	if s.now == nil {
-		s.now = time.Now
+		s.now = func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
 	}
 	if s.config.Region == "" {
 		s.config.Region = defaultRegion
@@ -105,10 +109,15 @@ func New(config Config) *Server {
 		s.config.IteratorLifetime = defaultIteratorLifetime
 	}
 	s.sessionLifetime.Store(int64(config.SessionLifetime))
+	s.skew.Store(int64(config.Skew))
 	randomBytes(s.secret[:])
 	s.stats.init()
 	return s
 }
+
+// SetSkew changes Config.Skew: to a client it is as if its own host's clock had
+// jumped the other way.
+func (s *Server) SetSkew(d time.Duration) { s.skew.Store(int64(d)) }
 
 // Handler serves Kinesis, DynamoDB and STS, and /_localaws/ for
 // administration. It does not check where a request comes from: serve it on

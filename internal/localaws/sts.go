@@ -12,8 +12,9 @@ import (
 )
 
 var stsOperations = map[string]operation{
-	"AssumeRole":        assumeRole,
-	"GetCallerIdentity": getCallerIdentity,
+	"AssumeRole":                assumeRole,
+	"AssumeRoleWithWebIdentity": assumeRoleWithWebIdentity,
+	"GetCallerIdentity":         getCallerIdentity,
 }
 
 const (
@@ -36,42 +37,88 @@ func assumeRole(c *call) ([]byte, *apiError) {
 	if e := checkAssumeRole(c, arn, name, external); e != nil {
 		return nil, e
 	}
-	seconds := defaultDuration
-	if text := c.form.Get("DurationSeconds"); text != "" {
-		var err error
-		if seconds, err = strconv.Atoi(text); err != nil || seconds < minDuration || seconds > maxDuration {
-			return nil, refuse("ValidationError", "1 validation error detected: Value '%s' at 'durationSeconds' failed to satisfy constraint: Member must have value between %d and %d", text, minDuration, maxDuration)
-		}
+	duration, e := c.duration()
+	if e != nil {
+		return nil, e
 	}
-	s := c.server
-	s.mu.RLock()
-	r := s.roles[arn]
-	s.mu.RUnlock()
-	res := resource{arn: arn, role: arn}
-	if r != nil {
-		res.account = r.Account
-	}
+	r, res := c.role(arn)
 	if e := c.enter(res); e != nil {
 		return nil, e
 	}
 	// One answer for a role that does not exist, does not trust the caller,
 	// or wants another external id: nobody learns which.
-	if r == nil || r.revoked.Load() || !r.Trust.trusts(c.caller) || (r.Trust.ExternalID != "" && r.Trust.ExternalID != external) {
+	if r == nil || r.denies("sts:AssumeRole") || !r.Trust.trusts(c.caller) || (r.Trust.ExternalID != "" && r.Trust.ExternalID != external) {
 		return nil, &apiError{status: http.StatusForbidden, code: "AccessDenied",
 			message: fmt.Sprintf("User: %s is not authorized to perform: sts:AssumeRole on resource: %s", c.caller.arn, arn)}
 	}
-	duration := time.Duration(seconds) * time.Second
 	if duration > r.Trust.MaxDuration {
 		return nil, refuse("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
 	if c.caller.role != nil && duration > time.Hour {
 		return nil, refuse("ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")
 	}
-	key := s.addSession(r, name, duration)
+	return c.session(r, name, duration), nil
+}
+
+// assumeRoleWithWebIdentity is called without a signature: the token says who
+// calls.
+func assumeRoleWithWebIdentity(c *call) ([]byte, *apiError) {
+	c.caller = &identity{}
+	arn, name, token := c.form.Get("RoleArn"), c.form.Get("RoleSessionName"), c.form.Get("WebIdentityToken")
+	if e := checkAssumeRole(c, arn, name, ""); e != nil {
+		return nil, e
+	}
+	duration, e := c.duration()
+	if e != nil {
+		return nil, e
+	}
+	r, res := c.role(arn)
+	if e := c.fault(res); e != nil {
+		return nil, e
+	}
+	switch {
+	case r == nil || r.denies("sts:AssumeRoleWithWebIdentity") || len(*r.tokens.Load()) == 0:
+		return nil, &apiError{status: http.StatusForbidden, code: "AccessDenied", message: "Not authorized to perform sts:AssumeRoleWithWebIdentity"}
+	case !slices.Contains(*r.tokens.Load(), token):
+		return nil, refuse("ExpiredTokenException", "Token expired: current date/time must be before the expiration date/time")
+	case duration > r.Trust.MaxDuration:
+		return nil, refuse("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	}
+	return c.session(r, name, duration), nil
+}
+
+// duration is the session's that the call asks for.
+func (c *call) duration() (time.Duration, *apiError) {
+	text := c.form.Get("DurationSeconds")
+	if text == "" {
+		return defaultDuration * time.Second, nil
+	}
+	seconds, err := strconv.Atoi(text)
+	if err != nil || seconds < minDuration || seconds > maxDuration {
+		return 0, refuse("ValidationError", "1 validation error detected: Value '%s' at 'durationSeconds' failed to satisfy constraint: Member must have value between %d and %d", text, minDuration, maxDuration)
+	}
+	return time.Duration(seconds) * time.Second, nil
+}
+
+// role is the one of an ARN, or nil, as the call's resource.
+func (c *call) role(arn string) (*role, resource) {
+	c.server.mu.RLock()
+	r := c.server.roles[arn]
+	c.server.mu.RUnlock()
+	res := resource{arn: arn, role: arn}
+	if r != nil {
+		res.account = r.Account
+	}
+	return r, res
+}
+
+// session answers with new credentials of a role.
+func (c *call) session(r *role, name string, duration time.Duration) []byte {
+	key := c.server.addSession(r, name, duration)
 	return fmt.Appendf(nil, `<Credentials><AccessKeyId>%s</AccessKeyId><SecretAccessKey>%s</SecretAccessKey><SessionToken>%s</SessionToken><Expiration>%s</Expiration></Credentials>`+
 		`<AssumedRoleUser><AssumedRoleId>%s</AssumedRoleId><Arn>%s</Arn></AssumedRoleUser>`,
 		key.AccessKeyID, escapeXML(key.SecretAccessKey), escapeXML(key.SessionToken), key.Expires.UTC().Format("2006-01-02T15:04:05.000Z"),
-		escapeXML(key.userID), escapeXML(key.arn)), nil
+		escapeXML(key.userID), escapeXML(key.arn))
 }
 
 func checkAssumeRole(c *call, arn, name, external string) *apiError {

@@ -81,7 +81,20 @@ func NewDynamoDB(c DynamoDBConfig) *DynamoDB {
 
 // once keeps the SDK from repeating a write behind our back: a second try
 // would run into the condition that the first one made false.
-func once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
+func once(o *dynamodb.Options) { o.Retryer = onceInTime{} }
+
+// onceInTime sends a request once, and again when the service refused it for
+// its date alone: the SDK has the service's date by then.
+type onceInTime struct{ aws.NopRetryer }
+
+// IsErrorRetryable says whether the SDK blames the clock.
+func (onceInTime) IsErrorRetryable(err error) bool {
+	var clock interface{ RetryableError() bool }
+	return errors.As(err, &clock) && clock.RetryableError()
+}
+
+func (onceInTime) MaxAttempts() int                             { return 2 }
+func (onceInTime) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
 
 // twice is for reads.
 func twice(o *dynamodb.Options) { o.RetryMaxAttempts = 2 }

@@ -93,7 +93,7 @@ func NewHolder(cfg HolderConfig) *Holder {
 		margin: max(cfg.Failover/10, 50*time.Millisecond),
 	}
 	if h.cfg.Clock == nil {
-		h.cfg.Clock = bootTime
+		h.cfg.Clock = BootTime
 	}
 	if h.cfg.Wanted == nil {
 		h.cfg.Wanted = func(Lease, map[string]Lease) bool { return true }

@@ -11,8 +11,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	static "github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 	"go.uber.org/zap"
 )
 
@@ -32,14 +35,19 @@ type BaseConfig struct {
 
 // NewBase loads the base configuration, which sources and lease tables share.
 // Endpoints, retries and certificates are the SDK's own settings
-// (AWS_ENDPOINT_URL and its like). The Credentials are nil without a base role;
-// their Run may be called all the same, and refreshes them while it runs.
+// (AWS_ENDPOINT_URL and its like). The Credentials, if there are any, have to
+// run while requests are made. They are nil where nothing has to be refreshed:
+// without a base role, and with keys that are written down.
 func NewBase(ctx context.Context, c BaseConfig) (aws.Config, *Credentials, error) {
+	// The chain's own requests end by themselves: it goes on with one that its
+	// caller gave up, and asks nothing else meanwhile.
+	chain := awshttp.NewBuildableClient().WithTimeout(refreshTimeout)
 	options := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			t.MaxIdleConns = 2 * maxIdleConns
-			t.MaxIdleConnsPerHost = maxIdleConns
-		})),
+		config.WithHTTPClient(chain),
+		config.WithLogger(sdkLog(c.Logger)),
+		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = chain }),
+		// Credentials ask ahead of the expiry that the provider names.
+		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = 0 }),
 	}
 	if c.Region != "" {
 		options = append(options, config.WithRegion(c.Region))
@@ -51,21 +59,49 @@ func NewBase(ctx context.Context, c BaseConfig) (aws.Config, *Credentials, error
 	if err != nil {
 		return aws.Config{}, nil, fmt.Errorf("load the AWS configuration: %w", err)
 	}
-	base.HTTPClient = plainBody{base.HTTPClient}
-	if c.Role == nil {
-		return base, nil, nil
+	// What was loaded has the certificates of AWS_CA_BUNDLE.
+	if loaded, ok := base.HTTPClient.(*awshttp.BuildableClient); ok {
+		base.HTTPClient = loaded.WithTimeout(0).WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConns = 2 * maxIdleConns
+			t.MaxIdleConnsPerHost = maxIdleConns
+		})
 	}
-	credentials := NewCredentials(CredentialsConfig{
-		Name: baseName, Role: *c.Role, Application: c.Application,
-		STS: sts.NewFromConfig(base), Base: base.Credentials,
-		Metrics: c.Metrics, Logger: c.Logger,
-	})
-	base.Credentials = credentials
+	base.HTTPClient = plainBody{base.HTTPClient}
+	var credentials *Credentials
+	if !aws.IsCredentialsProvider(base.Credentials, static.StaticCredentialsProvider{}) {
+		credentials = NewCredentials(CredentialsConfig{Name: baseName, Provider: base.Credentials, Metrics: c.Metrics, Logger: c.Logger})
+		credentials.Signs(&base)
+	}
+	if c.Role != nil {
+		assumed := newAssumed(base, baseRoleName, *c.Role, c.Application, c.Metrics, c.Logger)
+		assumed.below = credentials
+		assumed.Signs(&base)
+		credentials = assumed
+	}
 	return base, credentials, nil
 }
 
-// baseName is the base role's value of the label "source".
-const baseName = "base"
+// sdkLog writes what the SDK has to say for debugging: what fails comes back as
+// an error too.
+func sdkLog(logger *zap.Logger) logging.Logger {
+	return logging.LoggerFunc(func(_ logging.Classification, format string, values ...any) {
+		if logger != nil {
+			logger.Debug("the AWS SDK says", zap.String("text", fmt.Sprintf(format, values...)))
+		}
+	})
+}
+
+// The values of the label "source" for Shardline's own credentials: those of
+// the default chain, and those of the base role.
+const (
+	baseName     = "base"
+	baseRoleName = "base_role"
+)
+
+// newAssumed makes the credentials of a role that base assumes.
+func newAssumed(base aws.Config, name string, role Role, application string, metrics *Metrics, logger *zap.Logger) *Credentials {
+	return NewCredentials(CredentialsConfig{Name: name, Provider: AssumeRole(sts.NewFromConfig(base), role, application), Metrics: metrics, Logger: logger})
+}
 
 // ClientConfig says how a stream is reached.
 type ClientConfig struct {
@@ -79,7 +115,7 @@ type ClientConfig struct {
 }
 
 // NewClient returns a Kinesis client for a stream, and the credentials of the
-// role, nil without one, which Run keeps fresh. An error means that the ARN is
+// role, nil without one, which have to run while the client is used. An error means that the ARN is
 // none of a stream.
 func NewClient(c ClientConfig) (*kinesis.Client, *Credentials, error) {
 	stream, err := parseStream(c.StreamARN)
@@ -92,12 +128,8 @@ func NewClient(c ClientConfig) (*kinesis.Client, *Credentials, error) {
 	}
 	var credentials *Credentials
 	if c.Role != nil {
-		credentials = NewCredentials(CredentialsConfig{
-			Name: c.Name, Role: *c.Role, Application: c.Application,
-			STS: sts.NewFromConfig(base), Base: base.Credentials,
-			Metrics: c.Metrics, Logger: c.Logger,
-		})
-		base.Credentials = credentials
+		credentials = newAssumed(base, c.Name, *c.Role, c.Application, c.Metrics, c.Logger)
+		credentials.Signs(&base)
 	}
 	base.Region = stream.Region
 	return kinesis.NewFromConfig(base), credentials, nil

@@ -4,234 +4,196 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"go.uber.org/zap"
+
+	"github.com/shardline/shardline/checkpoint"
 )
 
 const (
-	// DefaultDuration is how long assumed credentials live unless the role
-	// says otherwise: the shortest that the service grants.
-	DefaultDuration = 15 * time.Minute
-
-	// assumeTimeout bounds one AssumeRole, the SDK's own retries included.
-	assumeTimeout = 15 * time.Second
+	// refreshTimeout bounds one refresh, the SDK's own retries included.
+	refreshTimeout = 15 * time.Second
 	// refreshInitial and refreshLongest bound the back-off between failed
 	// refreshes: a granted permission takes effect within a minute.
 	refreshInitial = time.Second
 	refreshLongest = time.Minute
 	// settleTime is how long new credentials are kept although the service
-	// calls them stale: a service that says so of every set, and all shards of
-	// a source asking at once, must not become a storm of AssumeRole calls.
+	// calls them stale: a service that says so of every set must not become a
+	// storm of refreshes.
 	settleTime = 10 * time.Second
-	// expiryMargin is when credentials no longer serve, before their expiry: a
-	// request is signed, sent and checked within it. It is a tenth of very
-	// short lifetimes.
+	// expiryMargin is when Retrieve would rather wait for new credentials,
+	// before the expiry: a request is signed, sent and checked within it. It is
+	// a tenth of very short lifetimes.
 	expiryMargin = 5 * time.Second
+	// renewalTime is when an instance or a task gets new credentials, before
+	// the old ones end; until they are there it is asked often.
+	renewalTime = 10 * time.Minute
+	// never is when credentials that do not expire are refreshed.
+	never = time.Duration(math.MaxInt64)
 )
 
-// Role is what to assume.
-type Role struct {
-	ARN         string
-	ExternalID  string
-	SessionName string        // empty: the application's name
-	Duration    time.Duration // 0: DefaultDuration; at most 1 h when the base credentials are a role's
-}
-
-// STS is the call that Credentials make; *sts.Client has it.
-type STS interface {
-	AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, options ...func(*sts.Options)) (*sts.AssumeRoleOutput, error)
-}
-
-// CredentialsConfig is a role, and the way to assume it.
+// CredentialsConfig is where credentials come from.
 type CredentialsConfig struct {
-	Name        string // of the source, for metrics and logs
-	Role        Role
-	Application string
-	STS         STS
-	Base        aws.CredentialsProvider // what STS signs with: told when the service calls it stale; may be nil
-	Metrics     *Metrics
-	Logger      *zap.Logger
+	Name string // of the source, for metrics and logs
+	// Provider is asked by Run, one call at a time: AssumeRole, or the SDK's.
+	Provider aws.CredentialsProvider
+	Clock    func() time.Duration // monotonic, runs through suspend; nil: CLOCK_BOOTTIME
+	Metrics  *Metrics
+	Logger   *zap.Logger
 }
 
-// Credentials are those of one assumed role. They implement
-// aws.CredentialsProvider. Run refreshes them ahead of their expiry; Retrieve
-// calls the service only when there are none that have not expired.
+// Credentials are refreshed ahead of their expiry by Run, which alone asks the
+// provider, and answer requests from memory. They implement
+// aws.CredentialsProvider.
+//
+// How long they live is measured by a clock that nobody sets, and decides when
+// to refresh them. When that is denied they serve to their end. When it fails
+// otherwise they serve on until a service calls them stale: the end is known
+// only as well as the provider's clock agrees with this host's.
 type Credentials struct {
 	config CredentialsConfig
-	input  sts.AssumeRoleInput
 	logger *zap.Logger
+	below  *Credentials  // what the provider signs with, refreshed along; may be nil
+	wake   chan struct{} // holds one: Run has to look again
 
-	turn chan struct{} // holds one token: whoever has it may call the service
-	wake chan struct{} // holds one: Run has to look again
-
-	// mu guards the fields below. current is the zero value, or what the
-	// service issued last. failure is of the last try, nil after a success.
+	// mu guards the fields below; times are of the clock. current is the zero
+	// value, or what the provider gave last. failure is of the last try, nil
+	// after a success.
 	mu       sync.Mutex
-	current  aws.Credentials // its Expires is by this host's wall clock
-	issued   time.Time
-	until    time.Time // current serves
-	due      time.Time // when current is to be refreshed
-	failure  error
+	current  aws.Credentials
+	issued   time.Duration
+	until    time.Duration // Retrieve gives current without waiting for a refresh
+	due      time.Duration // when current is to be refreshed
+	failure  *failure
 	failures int
-	retry    time.Time // with failure: not before
+	retry    time.Duration // with failure: not before
+	dropped  string        // the access key that was called stale last
+	changed  chan struct{} // closed after each try
 }
 
-// NewCredentials prepares credentials; nothing is called before Run or Retrieve.
+// NewCredentials prepares credentials; nothing is called before Run.
 func NewCredentials(c CredentialsConfig) *Credentials {
+	if c.Clock == nil {
+		c.Clock = checkpoint.BootTime
+	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
-	if c.Role.Duration == 0 {
-		c.Role.Duration = DefaultDuration
-	}
-	name := c.Role.SessionName
-	if name == "" {
-		name = c.Application
-	}
-	credentials := &Credentials{
-		config: c,
-		logger: c.Logger.With(zap.String("source", c.Name), zap.String("role", c.Role.ARN)),
-		input: sts.AssumeRoleInput{
-			RoleArn:         aws.String(c.Role.ARN),
-			RoleSessionName: aws.String(sessionName(name)),
-			DurationSeconds: aws.Int32(int32(c.Role.Duration / time.Second)),
-		},
-		turn: make(chan struct{}, 1),
-		wake: make(chan struct{}, 1),
-	}
-	if c.Role.ExternalID != "" {
-		credentials.input.ExternalId = aws.String(c.Role.ExternalID)
-	}
 	c.Metrics.expiry.WithLabelValues(c.Name).Set(0)
 	c.Metrics.refreshFailures.WithLabelValues(c.Name)
-	return credentials
-}
-
-// sessionName makes a name that the service takes: 2 to 64 letters, digits or
-// characters of +=,.@_- .
-func sessionName(name string) string {
-	name = strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("+=,.@_-", r):
-			return r
-		}
-		return '-'
-	}, name)
-	if len(name) < 2 {
-		name = "shardline" + name
+	return &Credentials{
+		config: c, logger: c.Logger.With(zap.String("source", c.Name)),
+		wake: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
-	return name[:min(len(name), 64)]
 }
 
-// Run refreshes the credentials until ctx ends. Whoever runs the source owns
-// it. Nil credentials only wait.
+// Run refreshes the credentials until ctx ends. Whoever makes requests with
+// them owns it. Nil credentials only wait.
 func (c *Credentials) Run(ctx context.Context) error {
 	if c == nil {
 		<-ctx.Done()
 		return nil
 	}
-	for {
-		timer := time.NewTimer(time.Until(c.next()))
+	if c.below != nil {
+		var below sync.WaitGroup
+		below.Go(func() { _ = c.below.Run(ctx) }) // ends with ctx, and has no other outcome
+		defer below.Wait()
+	}
+	for ctx.Err() == nil {
+		wait := c.wait()
+		if wait <= 0 {
+			c.refresh(ctx)
+			continue
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return nil
 		case <-c.wake:
-			timer.Stop()
-			continue // with the new time
 		case <-timer.C:
 		}
-		// The outcome is kept for Retrieve, counted and logged by refresh.
-		_, _ = c.refresh(ctx, func() bool { return time.Now().Before(c.nextLocked()) })
+		timer.Stop()
 	}
+	return nil
 }
 
-// next is when Run has to refresh.
-func (c *Credentials) next() time.Time {
+// wait is how long Run has nothing to do.
+func (c *Credentials) wait() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.nextLocked()
+	return c.nextLocked() - c.config.Clock()
 }
 
-func (c *Credentials) nextLocked() time.Time {
+func (c *Credentials) nextLocked() time.Duration {
 	if c.failure != nil {
 		return c.retry
 	}
 	return c.due
 }
 
-// Retrieve returns the credentials. Unless they have expired it is at once,
-// from memory.
+// Retrieve answers from memory and calls nothing: with the credentials, or with
+// the last failure when there are none that serve. It waits while Run gets the first ones,
+// or new ones for those that have expired.
 func (c *Credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	c.mu.Lock()
-	current, usable := c.current, c.usableLocked()
-	c.mu.Unlock()
-	if usable {
-		return current, nil
-	}
-	return c.refresh(ctx, func() bool {
-		return c.usableLocked() || c.failure != nil && time.Now().Before(c.retry)
-	})
-}
-
-func (c *Credentials) usableLocked() bool {
-	return c.current.HasKeys() && now().Before(c.until)
-}
-
-// refresh assumes the role, unless enough, called with mu held, says that
-// another one just did or failed to.
-func (c *Credentials) refresh(ctx context.Context, enough func() bool) (aws.Credentials, error) {
-	select {
-	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
-	case <-ctx.Done():
-		return aws.Credentials{}, ctx.Err()
-	}
-	c.mu.Lock()
-	if enough() {
-		defer c.mu.Unlock()
-		if c.usableLocked() {
-			return c.current, nil
+	for {
+		c.mu.Lock()
+		now := c.config.Clock()
+		current, failure, changed := c.current, c.failure, c.changed
+		expired, late := now >= c.until, now >= c.nextLocked()
+		c.mu.Unlock()
+		if late {
+			c.wakeRun() // its timer stands still while the host is suspended
 		}
-		return aws.Credentials{}, c.failure
+		switch {
+		case current.HasKeys() && (!expired || failure != nil && failure.reason != reasonDenied):
+			return current, nil
+		case failure != nil:
+			return aws.Credentials{}, failure
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return aws.Credentials{}, fmt.Errorf("wait for the credentials of %s: %w", c.config.Name, context.Cause(ctx))
+		}
 	}
-	c.mu.Unlock()
+}
 
-	start := now()
-	call, cancel := context.WithTimeout(ctx, assumeTimeout)
+// refresh asks the provider once; the outcome is kept for Retrieve.
+func (c *Credentials) refresh(ctx context.Context) {
+	start, at := c.config.Clock(), time.Now()
+	call, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
-	out, err := c.config.STS.AssumeRole(call, &c.input)
-	if err == nil && (out.Credentials == nil || out.Credentials.AccessKeyId == nil || out.Credentials.SecretAccessKey == nil ||
-		out.Credentials.SessionToken == nil || out.Credentials.Expiration == nil) {
+	if cache, ok := c.config.Provider.(*aws.CredentialsCache); ok {
+		cache.Invalidate() // it would answer with what it has
+	}
+	value, err := c.config.Provider.Retrieve(call)
+	if err == nil && !value.HasKeys() {
 		err = errors.New("the answer holds no credentials")
 	}
-	if err != nil {
-		if ctx.Err() != nil { // the caller's end says nothing of the role
-			return aws.Credentials{}, ctx.Err()
-		}
-		return aws.Credentials{}, c.refused(start, err)
+	switch {
+	case ctx.Err() != nil: // Run's end says nothing of the provider
+	case err != nil:
+		c.refused(err)
+	default:
+		c.granted(start, at, value)
 	}
-	return c.granted(start, out), nil
 }
 
-func (c *Credentials) refused(start time.Time, err error) error {
-	f := failed("assume role "+c.config.Role.ARN, err)
-	if f.reason == reasonArgument && c.config.Role.Duration > time.Hour {
-		f.text += " (credentials of a role can assume another one for 1 h at most: see the role's duration)"
-	}
-	if f.stale() {
-		invalidate(c.config.Base, start)
+func (c *Credentials) refused(err error) {
+	var f *failure
+	if !errors.As(err, &f) {
+		f = failed("get credentials from the default chain (environment, AWS_PROFILE, web identity, container, instance)", err)
 	}
 	c.config.Metrics.refreshFailures.WithLabelValues(c.config.Name).Inc()
 	c.mu.Lock()
@@ -239,68 +201,103 @@ func (c *Credentials) refused(start time.Time, err error) error {
 	c.failures++
 	if c.failure == nil || c.failure.Error() != f.Error() {
 		fields := []zap.Field{zap.Error(f), zap.Int("failures", c.failures)}
-		if c.usableLocked() {
+		if c.current.HasKeys() {
 			c.logger.Warn("credentials not refreshed: the old ones serve until they expire", append(fields, zap.Time("expires", c.current.Expires))...)
 		} else {
 			c.logger.Error("no credentials: the source waits", fields...)
 		}
 	}
 	c.failure = f
-	c.retry = time.Now().Add(backoff(c.failures, refreshInitial, refreshLongest))
-	return f
+	c.retry = c.config.Clock() + backoff(c.failures, refreshInitial, refreshLongest)
+	c.announceLocked()
 }
 
-func (c *Credentials) granted(start time.Time, out *sts.AssumeRoleOutput) aws.Credentials {
-	// The service's expiry is by the service's clock. Its own date in the same
-	// answer makes it a lifetime, which this host's clock can measure.
-	lifetime := out.Credentials.Expiration.Sub(serverTime(out.ResultMetadata, start))
-	value := aws.Credentials{
-		AccessKeyID:     *out.Credentials.AccessKeyId,
-		SecretAccessKey: *out.Credentials.SecretAccessKey,
-		SessionToken:    *out.Credentials.SessionToken,
-		Source:          "shardline",
-		CanExpire:       true,
-		Expires:         start.Add(lifetime),
-	}
-	if user := out.AssumedRoleUser; user != nil {
-		if parts := strings.SplitN(aws.ToString(user.Arn), ":", 6); len(parts) == 6 {
-			value.AccountID = parts[4]
-		}
-	}
+// granted keeps what the provider was asked for at start, which was at by the
+// host's wall clock.
+func (c *Credentials) granted(start time.Duration, at time.Time, value aws.Credentials) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.failures > 0 {
 		c.logger.Info("credentials refreshed after failures", zap.Int("failures", c.failures))
 	}
+	c.until, c.due = never, never
+	expiry := math.Inf(1)
+	if value.CanExpire {
+		lifetime := value.Expires.Sub(at)
+		if lifetime <= 0 {
+			// Fresh from the provider and past their expiry: one of the clocks
+			// is wrong. The service knows; ask again at the slowest pace.
+			if c.current.AccessKeyID != value.AccessKeyID {
+				c.logger.Warn("credentials came expired: see whether this host's clock is right", zap.Time("expires", value.Expires))
+			}
+			lifetime = refreshLongest
+		}
+		c.until = start + lifetime - min(expiryMargin, lifetime/10)
+		c.due = start + refreshAfter(lifetime)
+		if c.current.AccessKeyID == value.AccessKeyID && lifetime < renewalTime {
+			c.due = start + min(refreshAfter(lifetime), refreshLongest)
+		}
+		expiry = float64(value.Expires.UnixMilli()) / 1000
+	}
 	c.current, c.issued = value, start
-	c.until = value.Expires.Add(-min(expiryMargin, lifetime/10))
-	c.due = start.Add(refreshAfter(lifetime))
 	c.failure, c.failures = nil, 0
-	c.mu.Unlock()
-	c.config.Metrics.expiry.WithLabelValues(c.config.Name).Set(float64(value.Expires.UnixMilli()) / 1000)
-	c.wakeRun()
-	return value
+	c.config.Metrics.expiry.WithLabelValues(c.config.Name).Set(expiry)
+	c.announceLocked()
+}
+
+func (c *Credentials) announceLocked() {
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 // refreshAfter is when credentials of a lifetime are refreshed: after half to
 // two thirds of it, so that a third is left for failures, and the roles of many
 // sources, assumed in one second at start, spread.
 func refreshAfter(lifetime time.Duration) time.Duration {
-	if lifetime <= 0 {
-		return refreshInitial
-	}
 	return max(refreshInitial, lifetime/2+rand.N(lifetime/6+1))
 }
 
-// expire drops credentials that the service called stale in the answer to a
-// request that began at start, unless they were issued since, or only just.
-func (c *Credentials) expire(start time.Time) {
+// Signs makes the clients of a configuration sign with c, and tell it when a
+// service calls its credentials stale.
+func (c *Credentials) Signs(config *aws.Config) {
+	config.Credentials = c
+	listen := middleware.DeserializeMiddlewareFunc("Shardline credentials of "+c.config.Name, func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		out, metadata, err := next.HandleDeserialize(ctx, in)
+		if err != nil && failed("", err).stale() {
+			c.expire(accessKey(in.Request))
+		}
+		return out, metadata, err
+	})
+	config.APIOptions = append(slices.Clip(config.APIOptions), func(stack *middleware.Stack) error {
+		return stack.Deserialize.Add(listen, middleware.Before)
+	})
+}
+
+// accessKey is the one that a request is signed with.
+func accessKey(request any) string {
+	r, ok := request.(*smithyhttp.Request)
+	if !ok {
+		return ""
+	}
+	_, scope, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	key, _, _ := strings.Cut(scope, "/")
+	return key
+}
+
+// expire drops the credentials of an access key that a service called stale,
+// unless there are others by now, or they are only just there.
+func (c *Credentials) expire(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.current.HasKeys() || start.Sub(c.issued) < settleTime {
+	now := c.config.Clock()
+	if !c.current.HasKeys() || c.current.AccessKeyID != key || now-c.issued < settleTime {
 		return
 	}
-	c.logger.Warn("credentials dropped: the service no longer takes them")
-	c.current, c.due = aws.Credentials{}, time.Time{}
+	if c.dropped != key { // else the provider has no others
+		c.logger.Warn("credentials dropped: the service no longer takes them")
+		c.dropped = key
+	}
+	c.current, c.due = aws.Credentials{}, now
 	c.config.Metrics.expiry.WithLabelValues(c.config.Name).Set(0)
 	c.wakeRun()
 }
@@ -312,30 +309,5 @@ func (c *Credentials) wakeRun() {
 	}
 }
 
-// invalidate tells a provider that the service called its credentials stale in
-// the answer to a request that began at start.
-func invalidate(provider aws.CredentialsProvider, start time.Time) {
-	switch p := provider.(type) {
-	case *Credentials:
-		p.expire(start)
-	case *aws.CredentialsCache:
-		p.Invalidate()
-	}
-}
-
-// now is the wall clock's time: it runs through suspend, as credentials expire
-// through it.
-func now() time.Time { return time.Now().Round(0) }
-
-// serverTime is the service's own date in an answer, or otherwise.
-func serverTime(metadata middleware.Metadata, otherwise time.Time) time.Time {
-	if t, ok := awsmiddleware.GetServerTime(metadata); ok && !t.IsZero() {
-		return t
-	}
-	return otherwise
-}
-
-// String names the role; never a key.
-func (c *Credentials) String() string {
-	return fmt.Sprintf("credentials of role %s", c.config.Role.ARN)
-}
+// String names the source; never a key.
+func (c *Credentials) String() string { return "credentials of " + c.config.Name }

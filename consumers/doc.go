@@ -19,7 +19,8 @@
 // Failure: every error names the operation, its object and the service's own
 // words, and wraps one of the sentinels of package pipeline where a caller
 // decides by it. After an error the next Read continues at the same place; Wait
-// backs off with jitter. Credentials are refreshed ahead of their expiry by
-// Source.Run, apart from reading; while refreshing fails the old ones serve
-// until they expire.
+// backs off with jitter. Credentials, assumed or the SDK's own, are refreshed
+// ahead of their expiry by Credentials.Run, apart from reading, and a request
+// never calls for them; while refreshing fails the old ones serve until the
+// service no longer takes them.
 package consumers

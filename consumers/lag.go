@@ -30,15 +30,14 @@ func (s *Source) Lag(ctx context.Context, shard string, at checkpoint.Position) 
 	default:
 		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
 	}
-	start := now()
 	iterator, err := s.client.GetShardIterator(ctx, in)
 	if err != nil {
-		return 0, s.failed(start, "find the position in shard "+shard, err)
+		return 0, streamFailed("find the position in shard "+shard, err)
 	}
-	start = now()
+	start := now()
 	out, err := s.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: iterator.ShardIterator, StreamARN: aws.String(s.arn), Limit: aws.Int32(1)})
 	if err != nil {
-		return 0, s.failed(start, "read shard "+shard, err)
+		return 0, streamFailed("read shard "+shard, err)
 	}
 	if out.MillisBehindLatest == nil {
 		return 0, fmt.Errorf("read shard %s: the answer has no lag", shard)

@@ -34,8 +34,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		aggregates: counter("aggregated_records_total",
 			"Records that look aggregated, by what became of them: expanded, empty, out_of_range (dropped: a user record belongs to another shard) or damaged (handed on as it is).", "source", "outcome"),
 		expiry: gauge("credentials_expiry_timestamp_seconds",
-			"When the credentials of a source's role expire, in Unix time by this host's clock; 0: there are none. The base role is the source \"base\".", "source"),
-		refreshFailures: counter("credentials_refresh_failures_total", "Times a source's role could not be assumed.", "source"),
+			"When the credentials of a source's role expire, in Unix time by this host's clock; 0: there are none; +Inf: they do not expire. Shardline's own are the source \"base\", those of the base role \"base_role\".", "source"),
+		refreshFailures: counter("credentials_refresh_failures_total", "Times the credentials of a source's role, or Shardline's own, could not be refreshed.", "source"),
 	}
 	if reg != nil {
 		reg.MustRegister(m.records, m.userRecords, m.aggregates, m.bytes, m.reads, m.throttles, m.lag, m.errors, m.expiry, m.refreshFailures)

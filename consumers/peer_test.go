@@ -42,8 +42,7 @@ func TestPeerMoto(t *testing.T) {
 	base := account(peer(t, "SHARDLINE_PEER_MOTO"), "AKIAIOSFODNN7EXAMPLE", "secret", "")
 	role := &consumers.Role{ARN: "arn:aws:iam::" + streamAccount + ":role/shardline-reader", ExternalID: "partner-7"}
 	admin := base.Copy()
-	admin.Credentials = consumers.NewCredentials(consumers.CredentialsConfig{Name: "admin", Application: "readertest",
-		Role: consumers.Role{ARN: "arn:aws:iam::" + streamAccount + ":role/admin"}, STS: sts.NewFromConfig(base)})
+	admin.Credentials = aws.NewCredentialsCache(consumers.AssumeRole(sts.NewFromConfig(base), consumers.Role{ARN: "arn:aws:iam::" + streamAccount + ":role/admin"}, "readertest"))
 	reshard := "the peer goes on putting into closed shards and names no children"
 	readertest.Run(t, readertest.Env{Admin: admin, Base: base, Role: role,
 		LeftOut: map[string]string{"Split": reshard, "Merge": reshard, "Pages": "the peer ignores ExclusiveStartShardId"}})

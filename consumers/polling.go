@@ -49,7 +49,20 @@ type reader struct {
 }
 
 // once leaves repeating a call to the reader, which can pace and count it.
-func once(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} }
+func once(o *kinesis.Options) { o.Retryer = onceInTime{} }
+
+// onceInTime sends a request once, and again when the service refused it for
+// its date alone: the SDK has the service's date by then.
+type onceInTime struct{ aws.NopRetryer }
+
+// IsErrorRetryable says whether the SDK blames the clock.
+func (onceInTime) IsErrorRetryable(err error) bool {
+	var clock interface{ RetryableError() bool }
+	return errors.As(err, &clock) && clock.RetryableError()
+}
+
+func (onceInTime) MaxAttempts() int                             { return 2 }
+func (onceInTime) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
 
 // Wait returns when the next read is due.
 func (r *reader) Wait(ctx context.Context) error {
@@ -124,7 +137,6 @@ func (r *reader) records(ctx context.Context) (*kinesis.GetRecordsOutput, error)
 			return nil, err
 		}
 	}
-	start := now()
 	r.called = time.Now()
 	r.metrics.reads.Inc()
 	out, err := r.source.client.GetRecords(ctx, &kinesis.GetRecordsInput{
@@ -135,7 +147,7 @@ func (r *reader) records(ctx context.Context) (*kinesis.GetRecordsOutput, error)
 	if err == nil {
 		return out, nil
 	}
-	f := r.source.failed(start, "read shard "+r.shard, err)
+	f := streamFailed("read shard "+r.shard, err)
 	switch f.reason {
 	case reasonGone:
 		return nil, r.gone(ctx, f)
@@ -162,7 +174,7 @@ func (r *reader) position(ctx context.Context) error {
 	issued := time.Now()
 	out, err := r.source.client.GetShardIterator(ctx, in, once)
 	if err != nil {
-		f := r.source.failed(start, "find the position in shard "+r.shard, err)
+		f := streamFailed("find the position in shard "+r.shard, err)
 		switch {
 		case f.reason == reasonGone:
 			return r.gone(ctx, f)

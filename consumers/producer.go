@@ -58,8 +58,9 @@ type ProducerClient interface {
 type ProducerConfig struct {
 	Client    ProducerClient
 	StreamARN string
-	// Credentials are told when the service calls them stale; nil: the base's
-	// expire by themselves.
+	// Credentials are what the client signs with, if they are refreshed: when
+	// the service calls them stale, messages wait for others. nil: that is the
+	// end.
 	Credentials *Credentials
 	// Aggregate makes one aggregated record of messages of one key that wait
 	// together.

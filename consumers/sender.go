@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/shardline/shardline/checkpoint"
-	"github.com/shardline/shardline/pipeline"
 )
 
 // Run sends until Close and everything is acknowledged (nil), ctx ends (nil),
@@ -120,13 +119,12 @@ func (p *Producer) send(ctx context.Context, batch []turn) {
 	}
 	call, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	start := now()
 	out, err := p.config.Client.PutRecords(call, in, once)
 	if err == nil && len(out.Records) != len(batch) {
 		err = fmt.Errorf("%d results for %d records", len(out.Records), len(batch))
 	}
 	if err != nil {
-		p.refused(batch, start, err)
+		p.refused(batch, err)
 		return
 	}
 	// In order per key: the next message of a key goes only after this.
@@ -159,14 +157,8 @@ func (p *Producer) send(ctx context.Context, batch []turn) {
 }
 
 // refused repeats a call that failed as a whole, unless that cannot help.
-func (p *Producer) refused(batch []turn, start time.Time, err error) {
-	f := failed("put records to "+p.config.StreamARN, err)
-	if f.reason == reasonGone {
-		f.meaning = pipeline.ErrStreamGone
-	}
-	if f.stale() && p.config.Credentials != nil {
-		p.config.Credentials.expire(start)
-	}
+func (p *Producer) refused(batch []turn, err error) {
+	f := streamFailed("put records to "+p.config.StreamARN, err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch f.reason {

@@ -67,8 +67,7 @@ type Source struct {
 	poll        time.Duration
 	outOfRange  OutOfRange
 	client      Client
-	credentials *Credentials            // nil: the base's
-	signer      aws.CredentialsProvider // whichever the client signs with
+	credentials *Credentials // nil: the base's
 	metrics     *Metrics
 	logger      *zap.Logger
 }
@@ -92,7 +91,7 @@ func NewSource(c Config) (*Source, error) {
 		name: c.Name, arn: c.StreamARN, account: stream.AccountID,
 		stream: strings.TrimPrefix(stream.Resource, streamResource),
 		poll:   max(c.PollInterval, minPause), outOfRange: c.OutOfRange,
-		client: c.Client, signer: c.Base.Credentials,
+		client:  c.Client,
 		metrics: c.Metrics, logger: c.Logger.With(zap.String("source", c.Name)),
 	}
 	if s.client == nil {
@@ -101,10 +100,7 @@ func NewSource(c Config) (*Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", c.Name, err)
 		}
-		s.client = client
-		if credentials != nil {
-			s.credentials, s.signer = credentials, credentials
-		}
+		s.client, s.credentials = client, credentials
 	}
 	s.metrics.addSource(s.name)
 	return s, nil
@@ -121,10 +117,9 @@ func (s *Source) Name() string { return s.name }
 func (s *Source) Stream(ctx context.Context) (pipeline.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	start := now()
 	out, err := s.client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: aws.String(s.arn)})
 	if err != nil {
-		return pipeline.Stream{}, s.failed(start, "describe stream "+s.arn, err)
+		return pipeline.Stream{}, streamFailed("describe stream "+s.arn, err)
 	}
 	if out.StreamDescriptionSummary == nil || out.StreamDescriptionSummary.StreamCreationTimestamp == nil {
 		return pipeline.Stream{}, fmt.Errorf("describe stream %s: the answer has no creation time", s.arn)
@@ -147,7 +142,7 @@ func (s *Source) Shards(ctx context.Context) ([]checkpoint.Shard, time.Time, err
 		start := now()
 		out, err := s.listPage(ctx, in)
 		if err != nil {
-			return nil, time.Time{}, s.failed(start, "list shards of "+s.arn, err)
+			return nil, time.Time{}, streamFailed("list shards of "+s.arn, err)
 		}
 		if at.IsZero() {
 			at = serverTime(out.ResultMetadata, start)
@@ -205,14 +200,11 @@ func (s *Source) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeli
 // Forget removes the metrics of a shard that is no longer read.
 func (s *Source) Forget(shard string) { s.metrics.forgetShard(s.name, shard) }
 
-// failed says why a call failed that began at start.
-func (s *Source) failed(start time.Time, call string, err error) *failure {
+// streamFailed says why a call failed whose object is a stream.
+func streamFailed(call string, err error) *failure {
 	f := failed(call, err)
 	if f.reason == reasonGone {
 		f.meaning = pipeline.ErrStreamGone
-	}
-	if f.stale() {
-		invalidate(s.signer, start)
 	}
 	return f
 }

@@ -38,18 +38,27 @@ type leaseTables struct {
 	base   aws.Config
 	client *dynamodb.Client
 	store  *checkpoint.DynamoDB
+	// refresh starts to keep credentials fresh, until close.
+	refresh func(run func(context.Context) error)
+	close   func()
 }
 
 // openLeases loads the configuration and looks at the shape of the lease table.
+// Without an error the tables have to be closed.
 func openLeases(ctx context.Context, env environment, path string) (*leaseTables, error) {
 	t, err := openTables(ctx, env, path)
 	if err != nil {
 		return nil, err
 	}
-	return t, t.store.Describe(ctx)
+	if err := t.store.Describe(ctx); err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
 }
 
-// openTables loads the configuration; nothing is called yet.
+// openTables loads the configuration; but for Shardline's own credentials
+// nothing is called yet. Without an error the tables have to be closed.
 func openTables(ctx context.Context, env environment, path string) (*leaseTables, error) {
 	cfg, err := loadConfig(env, path)
 	if err != nil {
@@ -58,13 +67,15 @@ func openTables(ctx context.Context, env environment, path string) (*leaseTables
 	if cfg.Leases.Store != config.StoreDynamoDB {
 		return nil, fmt.Errorf("leases.store is %s: there is no lease table outside the worker's own process", cfg.Leases.Store)
 	}
-	base, _, err := consumers.NewBase(ctx, consumers.BaseConfig{
+	base, credentials, err := consumers.NewBase(ctx, consumers.BaseConfig{
 		Region: cfg.Region, Profile: cfg.AWS.Profile, Role: role(cfg.AWS.Role), Application: cfg.Application,
 	})
 	if err != nil {
 		return nil, err
 	}
 	t := &leaseTables{config: cfg, base: base, client: dynamodb.NewFromConfig(base)}
+	t.refresh, t.close = refreshing(ctx)
+	t.refresh(credentials.Run)
 	t.store = t.open(cfg.LeaseTable())
 	return t, nil
 }
@@ -102,10 +113,14 @@ func (t *leaseTables) source(name string) (*config.Source, error) {
 	return nil, fmt.Errorf("no source %q in the configuration; it has %s", name, strings.Join(names, ", "))
 }
 
-// stream is the way to a source's stream, with the source's role.
+// stream is the way to a source's stream, with the source's role, until close.
 func (t *leaseTables) stream(s *config.Source) (*consumers.Source, error) {
-	return consumers.NewSource(consumers.Config{Name: s.Name, StreamARN: s.Stream.String(), Role: role(s.Role),
+	source, err := consumers.NewSource(consumers.Config{Name: s.Name, StreamARN: s.Stream.String(), Role: role(s.Role),
 		Application: t.config.Application, PollInterval: s.PollInterval, Base: t.base})
+	if err == nil {
+		t.refresh(source.Run)
+	}
+	return source, err
 }
 
 // watchMargin is what a watch adds to the time between two renewals, for one

@@ -62,6 +62,7 @@ func checkLeases(ctx context.Context, env environment, o leasesCheckOptions) err
 	if err != nil {
 		return err
 	}
+	defer t.close()
 	failover := t.config.Leases.Failover
 	if o.watch < 0 {
 		o.watch = failover + watchMargin(failover)

@@ -90,6 +90,7 @@ func listLeases(ctx context.Context, env environment, o leasesListOptions) error
 	if err != nil {
 		return err
 	}
+	defer t.close()
 	if o.watch < 0 {
 		o.watch = t.config.Leases.Failover/3 + watchMargin(t.config.Leases.Failover)
 	}

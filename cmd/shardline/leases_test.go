@@ -434,6 +434,9 @@ func (l *leaseTrial) streamID() string {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	start, stop := refreshing(l.t.Context())
+	start(s.Run)
+	defer stop()
 	is, err := s.Stream(l.t.Context())
 	if err != nil {
 		l.t.Fatal(err)

@@ -199,7 +199,7 @@ func produce(ctx context.Context, env environment, o produceOptions, messages []
 	if err != nil {
 		return err
 	}
-	base, _, err := consumers.NewBase(ctx, consumers.BaseConfig{Profile: o.profile})
+	base, baseCredentials, err := consumers.NewBase(ctx, consumers.BaseConfig{Profile: o.profile, Logger: logger})
 	if err != nil {
 		return err
 	}
@@ -213,13 +213,19 @@ func produce(ctx context.Context, env environment, o produceOptions, messages []
 	if err != nil {
 		return err
 	}
-	producer := consumers.NewProducer(consumers.ProducerConfig{Client: client, StreamARN: o.stream, Credentials: credentials, Aggregate: o.aggregate})
+	signer := credentials
+	if signer == nil {
+		signer = baseCredentials
+	}
+	producer := consumers.NewProducer(consumers.ProducerConfig{Client: client, StreamARN: o.stream, Credentials: signer, Aggregate: o.aggregate})
 
 	// The producer outlives the first signal, to get acknowledged what it
 	// accepted; the watch ends it when that comes to nothing.
 	working, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	var all sync.WaitGroup
-	all.Go(func() { _ = credentials.Run(working) }) // ends with working, and has no other outcome
+	// Both end with working, and have no other outcome.
+	all.Go(func() { _ = baseCredentials.Run(working) })
+	all.Go(func() { _ = credentials.Run(working) })
 	all.Go(func() { watchProgress(working, producer, o.giveUp, giveUp) })
 	ran := make(chan error, 1)
 	all.Go(func() { ran <- producer.Run(working) })

@@ -154,6 +154,9 @@ func TestProduceAggregates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	start, stop := refreshing(t.Context())
+	start(source.Run)
+	defer stop()
 	shards, _, err := source.Shards(t.Context())
 	if err != nil {
 		t.Fatal(err)

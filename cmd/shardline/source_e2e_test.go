@@ -146,6 +146,112 @@ func TestSourcesInTrouble(t *testing.T) {
 	s.check(r)
 }
 
+// TestRolesInPart takes a part of each role's permissions: the reason says
+// which, the other sources go on, and what is given back is used again.
+func TestRolesInPart(t *testing.T) {
+	t.Parallel()
+	// Sessions end after three seconds, so that the one of a role that can no
+	// longer be assumed does.
+	s := newScene(t, localaws.Config{SessionLifetime: 3 * time.Second}, 2)
+	well := s.streams[0]
+	parts := []struct {
+		stream *stream
+		action string
+	}{
+		{s.addStream(resortsAccount, "assume", 1), "sts:AssumeRole"},
+		{s.addStream(resortsAccount, "read", 1), "kinesis:GetRecords"},
+		{s.addStream(hotelsAccount, "list", 1), "kinesis:ListShards"},
+		{s.addStream(hotelsAccount, "describe", 1), "kinesis:DescribeStreamSummary"},
+	}
+	// The last two are never complete before the repair: a running worker does
+	// not need them at once.
+	for _, part := range parts[2:] {
+		if err := s.aws.DenyActions(part.stream.role, part.action); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sources := []sourceSettings{{stream: well}}
+	for _, part := range parts {
+		sources = append(sources, sourceSettings{stream: part.stream})
+	}
+	r := s.receiver("all")
+	for _, part := range parts[:2] {
+		s.some(30, 10, part.stream)
+	}
+	stopFeeding := s.keepFeeding(1, 10, 30*time.Millisecond, well)
+	p := s.start(s.config(settings{sources: sources}))
+	s.awaitThrough(r)
+	for _, part := range parts[:2] {
+		p.awaitSource(part.stream.name, "up")
+		if err := s.aws.DenyActions(part.stream.role, part.action); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, part := range parts {
+		s.some(30, 10, part.stream)
+	}
+	for _, part := range parts {
+		name := part.stream.name
+		p.awaitSource(name, "down", part.action)
+		if part.action == "sts:AssumeRole" {
+			p.awaitSource(name, "down", "assume role "+part.stream.role)
+		}
+	}
+	if got := p.sourceState(well.name); got.State != "up" || got.Shards != 2 {
+		t.Errorf("the source that is well: %+v", got)
+	}
+	for _, part := range parts {
+		if err := s.aws.GrantRole(part.stream.role); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, part := range parts {
+		p.awaitSource(part.stream.name, "up")
+	}
+	stopFeeding()
+	s.awaitThrough(r)
+	if line := p.logged(`"level":"error"`, `"source":"`+well.name+`"`); line != "" {
+		t.Errorf("the source that is well was disturbed: %s", line)
+	}
+	p.stop()
+	s.check(r)
+}
+
+// TestClockOfTheService has the service's clock ten minutes from the workers',
+// and then lets it jump to theirs, as if theirs had been set.
+func TestClockOfTheService(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{Skew: -10 * time.Minute}, 2)
+	r := s.receiver("channel")
+	p := s.start(s.config(settings{failover: 10 * time.Second}))
+	stopFeeding := s.keepFeeding(1, 10, 30*time.Millisecond)
+	s.some(50, 10)
+	s.awaitThrough(r)
+	s.aws.SetSkew(0)
+	s.some(50, 10)
+	s.awaitThrough(r)
+	stopFeeding()
+	s.awaitThrough(r)
+	refused := int64(0)
+	for what, n := range s.aws.Stats().Errors {
+		if strings.Contains(what, "Signature") {
+			refused += n
+		}
+	}
+	if refused == 0 {
+		t.Error("no request was refused for its date")
+	}
+	for _, words := range []string{"source is down", "lease is lost"} {
+		if line := p.logged(words); line != "" {
+			t.Errorf("the worker was interrupted: %s", line)
+		}
+	}
+	p.stop()
+	if result := s.check(r); result.Duplicates != 0 {
+		t.Errorf("%d duplicates", result.Duplicates)
+	}
+}
+
 // TestCredentialsExpire reads through sessions that end again and again: they are
 // renewed ahead of their ends, and nobody notices.
 func TestCredentialsExpire(t *testing.T) {

@@ -48,11 +48,11 @@ func (r *run) produce(ctx, feeding context.Context) (count FeedCount, err error)
 	}
 	base.Credentials = credentials.NewStaticCredentialsProvider(own.AccessKeyID, own.SecretAccessKey, own.SessionToken)
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var producers []*consumers.Producer
 	var all sync.WaitGroup
 	defer all.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	failed := make(chan error, len(r.cloud.streams))
 	for i, stream := range r.cloud.streams {
 		client, assumed, err := consumers.NewClient(consumers.ClientConfig{
@@ -68,6 +68,7 @@ func (r *run) produce(ctx, feeding context.Context) (count FeedCount, err error)
 				r.ledger.Acknowledge(m.Key, m.Data, time.Now())
 			},
 		})
+		all.Go(func() { _ = assumed.Run(ctx) }) // ends with ctx, and has no other outcome
 		all.Go(func() { failed <- p.Run(ctx) })
 		producers = append(producers, p)
 	}

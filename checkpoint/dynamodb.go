@@ -243,6 +243,7 @@ func (d *DynamoDB) Renew(ctx context.Context, held Lease, save *Saved) (Lease, e
 	u := d.update(held.Key)
 	u.asHeld(held)
 	u.setNumber(aCounter, held.Counter+1)
+	u.setThroughput(held.Throughput)
 	if err := d.savePositions(ctx, u, held, save, false); err != nil {
 		return Lease{}, fmt.Errorf("renew lease %s: %w", held.Key, err)
 	}
@@ -260,6 +261,7 @@ func (d *DynamoDB) Release(ctx context.Context, held Lease, save *Saved) error {
 	u := d.update(held.Key)
 	u.asHeld(held)
 	u.setNumber(aCounter, held.Counter+1)
+	u.setThroughput(held.Throughput)
 	u.remove(aTenure)
 	if held.HandingOver == "" {
 		u.remove(aOwner)

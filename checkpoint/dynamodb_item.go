@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"math/big"
 	"slices"
+	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
@@ -29,6 +31,7 @@ const (
 	aShardID      = "shardId"
 	aHandingOver  = "checkpointOwner"
 	aEntityType   = "entityType"
+	aThroughput   = "throughputKBps" // of 3.x
 
 	aTenure    = "tenure"
 	aAskedBy   = "askedBy"             // who asked for the lease, while checkpointOwner hands it over
@@ -127,6 +130,7 @@ func (r *reading) lease(format KeyFormat) Lease {
 		Children:    r.texts(aChildren),
 		HashFrom:    text(r.item, aHashFrom),
 		HashTo:      text(r.item, aHashTo),
+		Throughput:  r.decimal(aThroughput),
 	}
 	if asker := text(r.item, aAskedBy); asker != "" && asker != l.Owner {
 		l.HandingOver = "" // taken meanwhile by a worker of KCL 2.x, which leaves both
@@ -184,6 +188,19 @@ func (r *reading) number(attribute string, mandatory bool) int64 {
 		r.wrong(attribute, "%q does not fit into 64 bits", n.Value)
 	}
 	return whole.Int64()
+}
+
+// decimal is 0 when the attribute is absent, or nothing to reckon with.
+func (r *reading) decimal(attribute string) float64 {
+	n, ok := r.item[attribute].(*types.AttributeValueMemberN)
+	if !ok {
+		return 0
+	}
+	f, err := strconv.ParseFloat(n.Value, 64)
+	if err != nil || math.IsInf(f, 0) || !(f > 0) {
+		return 0
+	}
+	return f
 }
 
 func (r *reading) texts(attribute string) []string {

@@ -72,7 +72,17 @@ func (u *update) asHeld(held Lease) {
 
 func (u *update) setText(attribute, s string)         { u.set[attribute] = textValue(s) }
 func (u *update) setNumber(attribute string, n int64) { u.set[attribute] = numberValue(n) }
-func (u *update) remove(attributes ...string)         { u.removed = append(u.removed, attributes...) }
+
+// setThroughput leaves the item as it is when there is nothing to tell.
+func (u *update) setThroughput(kBps float64) {
+	if kBps > 0 {
+		u.set[aThroughput] = &types.AttributeValueMemberN{Value: strconv.FormatFloat(kBps, 'f', -1, 64)}
+	} else {
+		u.remove(aThroughput)
+	}
+}
+
+func (u *update) remove(attributes ...string) { u.removed = append(u.removed, attributes...) }
 
 // setTexts: a set cannot be empty.
 func (u *update) setTexts(attribute string, set []string) {

@@ -138,7 +138,7 @@ func (f *fleet) add(id string, change ...func(*checkpoint.HolderConfig)) *worker
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	f.mu.Lock()
-	f.workers[id] = w
+	f.workers[fmt.Sprintf("%s#%d", id, len(f.workers))] = w // two may have one id
 	f.mu.Unlock()
 	f.wg.Go(func() {
 		defer close(w.done)
@@ -240,7 +240,7 @@ func (f *fleet) close() {
 	for _, w := range f.workers {
 		w.cancel()
 		<-w.done
-		if w.err != nil && !errors.Is(w.err, checkpoint.ErrKilled) {
+		if w.err != nil && !errors.Is(w.err, checkpoint.ErrKilled) && !errors.Is(w.err, checkpoint.ErrSameWorker) {
 			f.t.Errorf("Run: %v", w.err)
 		}
 	}

@@ -121,9 +121,11 @@ func NewHolder(cfg HolderConfig) *Holder {
 // After an error this worker stays away from the lease for a growing time.
 type Serve func(ctx context.Context, t *Tenure) error
 
-// Run holds leases until ctx ends. Then it drains: it takes nothing more,
+// Run holds leases until ctx ends, or until it is found that another process
+// works under this worker's id and this one has to give way (ErrSameWorker).
+// Then it drains: it takes nothing more,
 // closes every tenure's Draining, waits for the serve functions, releases the
-// leases with their last positions, and returns nil. How long a drain may
+// leases with their last positions, and returns. How long a drain may
 // take is the serve functions' to decide; Kill cuts it short.
 func (h *Holder) Run(ctx context.Context, serve Serve) error {
 	base, end := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -137,7 +139,7 @@ func (h *Holder) Run(ctx context.Context, serve Serve) error {
 	})
 	p := &passes{
 		Holder: h, serve: serve, seen: sightings{failover: h.cfg.Failover, worker: h.cfg.Worker},
-		pending: map[string]pendingTake{}, asked: map[string]bool{},
+		pending: map[string]pendingTake{}, asked: map[string]bool{}, twins: twins{worker: h.cfg.Worker, process: h.process},
 		foreign: foreigners{shared: h.cfg.SharedWithKCL, failover: h.cfg.Failover, log: h.log, metrics: h.cfg.Metrics},
 	}
 	refused := p.run(ctx, base)

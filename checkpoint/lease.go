@@ -45,8 +45,8 @@ type Lease struct {
 	// worker that it hands the lease to (checkpointOwner of KCL 3.x).
 	HandingOver string
 	Switches    int64 // ownerSwitchesSinceCheckpoint
-	// Throughput is the work that the lease makes, in kB/s as its owner last
-	// saw it; 0: unknown, or none (throughputKBps of KCL 3.x).
+	// Throughput is the work that the lease makes, in kB/s of 1,024 bytes as its
+	// owner last saw it; 0: unknown, or none (throughputKBps of KCL 3.x).
 	Throughput float64
 	Saved
 	Parents  []string
@@ -81,6 +81,9 @@ var (
 	// ErrLeaseLost is the cause with which a tenure's context ends when its
 	// lease belongs to somebody else, or could not be renewed in time.
 	ErrLeaseLost = errors.New("lease lost")
+	// ErrSameWorker is what Run returns when another process works under this
+	// worker's id, and this one gave way.
+	ErrSameWorker = errors.New("another process works under this worker's id: give every process its own worker_id")
 )
 
 // Store keeps leases, and what belongs to them: the names of rosters and the
@@ -99,12 +102,13 @@ type Store interface {
 	// Take makes owner the owner in a new tenure, if counter and owner are
 	// still as seen. It removes HandingOver. ErrConflict.
 	Take(ctx context.Context, seen Lease, owner, tenure string) (Lease, error)
-	// Renew bumps the counter, and saves positions when save is not nil, if
+	// Renew bumps the counter, writes held's throughput, and saves positions when
+	// save is not nil, if
 	// counter and tenure are still held's, and nobody asked for the lease
 	// unless held says so itself. ErrConflict.
 	Renew(ctx context.Context, held Lease, save *Saved) (Lease, error)
 	// Release gives the lease up, to the worker that asked for it if one
-	// did, with the last positions. ErrConflict.
+	// did, with the last positions and held's throughput. ErrConflict.
 	Release(ctx context.Context, held Lease, save *Saved) error
 	// Ask asks the owner of a lease to hand it over to owner (KCL 3.x's
 	// handoff): Owner becomes owner, HandingOver the old one, the counter

@@ -175,6 +175,7 @@ func (m *Memory) Renew(ctx context.Context, held Lease, save *Saved) (Lease, err
 			return nil, ErrConflict
 		}
 		l.apply(save)
+		l.Throughput = held.Throughput
 		l.Counter++
 		return &l, nil
 	})
@@ -187,6 +188,7 @@ func (m *Memory) Release(ctx context.Context, held Lease, save *Saved) error {
 			return nil, ErrConflict
 		}
 		l.apply(save)
+		l.Throughput = held.Throughput
 		if l.HandingOver == "" {
 			l.Owner = ""
 		}

@@ -17,6 +17,8 @@ type passes struct {
 	wg      sync.WaitGroup // of the tenures
 	seen    sightings
 	foreign foreigners
+	twins   twins
+	twin    string // the process under this worker's id that was last complained of
 	// pending are takes of unknown outcome by lease key; bounded by the table.
 	pending map[string]pendingTake
 	// asked are the leases that this worker waits for; at most atOnce.
@@ -127,6 +129,9 @@ func (p *passes) pass(ctx, base context.Context) (took time.Duration, err error)
 	p.seen.scan(leases, p.listed)
 	p.foreign.see(leases, p.listed)
 	p.publish()
+	if err := p.refused(leases); err != nil {
+		return took, err
+	}
 	p.act(ctx, base)
 	return took, nil
 }

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,13 +32,16 @@ type Tenure struct {
 
 	requests chan request
 	pokes    chan struct{}
+	appended atomic.Int64 // bytes since the throughput was last measured
 
 	mu        sync.Mutex // guards positions
 	positions func() Saved
 
-	held     Lease  // as in the table after the last write; owned by keep
-	failures int    // writes failed in a row; owned by keep
-	trouble  string // the last save's error, for logging on change; owned by keep
+	held     Lease         // as in the table after the last write; owned by keep
+	failures int           // writes failed in a row; owned by keep
+	measured time.Duration // clock reading when the throughput was last measured; owned by keep
+	kBps     float64       // the throughput; owned by keep
+	trouble  string        // the last save's error, for logging on change; owned by keep
 }
 
 // request asks keep for a write. done has room for one answer.
@@ -53,6 +57,7 @@ func newTenure(h *Holder, l Lease, sent time.Duration) *Tenure {
 	}
 	t.until.Store(int64(sent + h.cfg.Failover - h.margin))
 	t.saved.Store(int64(sent))
+	t.measured, t.kBps = sent, l.Throughput
 	return t
 }
 
@@ -71,6 +76,34 @@ func (t *Tenure) Positions(f func() Saved) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.positions = f
+}
+
+// Appended counts bytes that were read: the work that the lease makes. It goes
+// into the lease with the next renewal.
+func (t *Tenure) Appended(bytes int64) { t.appended.Add(bytes) }
+
+// measure brings the throughput up to date: smoothed, since it decides who
+// serves the lease; to a tenth, since more digits cost room in every item.
+func (t *Tenure) measure() {
+	now := t.h.cfg.Clock()
+	d := now - t.measured
+	if d < t.h.cfg.Failover/10 {
+		return
+	}
+	t.measured = now
+	rate := float64(t.appended.Swap(0)) / 1024 / d.Seconds()
+	t.kBps += (rate - t.kBps) * (1 - math.Exp(-d.Seconds()/smoothing.Seconds()))
+}
+
+// smoothing is the time within which the throughput follows a change by two
+// thirds.
+const smoothing = 30 * time.Second
+
+// current is the lease as held, with the throughput as of now.
+func (t *Tenure) current() Lease {
+	l := t.held
+	l.Throughput = math.Round(t.kBps*10) / 10
+	return l
 }
 
 // Valid says whether this worker still owns the lease, whatever others do. It

@@ -24,8 +24,9 @@ func (t *Tenure) write(ctx context.Context, saves []request) error {
 	if save == nil && saves != nil {
 		return t.reported(refused) // nothing to save
 	}
+	t.measure()
 	err := t.settle(ctx, opRenew, func(call context.Context) error {
-		l, err := t.h.store.Renew(call, t.held, save)
+		l, err := t.h.store.Renew(call, t.current(), save)
 		if refusesSave(err) {
 			refused, save = err, nil // positions never cost a lease
 		}
@@ -64,12 +65,8 @@ func (t *Tenure) changes() (*Saved, error) {
 
 // reported logs a save that was refused, on change, and returns the error.
 func (t *Tenure) reported(err error) error {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	if text != t.trouble {
-		if t.trouble = text; err != nil {
+	if cause := causeOf(err); cause != t.trouble {
+		if t.trouble = cause; err != nil {
 			t.h.log.Error("positions were not saved; the lease is renewed without them",
 				zap.String("lease", t.taken.Key), zap.Error(err))
 		} else {
@@ -179,8 +176,9 @@ func (t *Tenure) adopt(now Lease) {
 // release gives the lease up with the last positions, as long as it is ours.
 func (t *Tenure) release(ctx context.Context) {
 	save, refused := t.changes()
+	t.measure()
 	err := t.settle(ctx, opRelease, func(call context.Context) error {
-		err := t.h.store.Release(call, t.held, save)
+		err := t.h.store.Release(call, t.current(), save)
 		if refusesSave(err) {
 			if refused != nil || errors.Is(err, ErrTooLarge) { // once more otherwise: these are the last positions
 				save = nil

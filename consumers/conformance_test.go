@@ -83,3 +83,11 @@ func TestReaderOnLocalAWS(t *testing.T) {
 	l := newLocal(t, localaws.Config{ListShardsPage: 2, StatusDelay: 20 * time.Millisecond})
 	readertest.Run(t, readertest.Env{Admin: l.admin, Base: l.base, Role: l.role, Drop: l.TrimShard})
 }
+
+func TestFanOutReaderOnLocalAWS(t *testing.T) {
+	l := newLocal(t, localaws.Config{Unlimited: true, ListShardsPage: 2, StatusDelay: 20 * time.Millisecond, Heartbeat: 50 * time.Millisecond})
+	readertest.Run(t, readertest.Env{Admin: l.admin, Base: l.base, Role: l.role, Drop: l.TrimShard, FanOut: true})
+	if stats := l.Stats(); stats.Calls["kinesis.GetRecords"] > 0 || stats.Calls["kinesis.SubscribeToShard"] < 20 {
+		t.Errorf("calls %v: it was not read by enhanced fan-out alone", stats.Calls)
+	}
+}

@@ -22,13 +22,14 @@ const (
 	reasonDenied     reason = "denied"
 	reasonGone       reason = "not_found"
 	reasonIterator   reason = "expired_iterator"
+	reasonInUse      reason = "in_use" // somebody else subscribed to the shard as the same consumer
 	reasonArgument   reason = "invalid_argument"
 	reasonTimeout    reason = "timeout"
 	reasonConnection reason = "unavailable" // answers of 500 and above, and broken connections
 	reasonOther      reason = "other"
 )
 
-var reasons = []reason{reasonThrottled, reasonDenied, reasonGone, reasonIterator,
+var reasons = []reason{reasonThrottled, reasonDenied, reasonGone, reasonIterator, reasonInUse,
 	reasonArgument, reasonTimeout, reasonConnection, reasonOther}
 
 // failure is a call that failed: what it was, why, and the service's words.
@@ -82,6 +83,7 @@ var (
 	codeReasons = map[string]reason{
 		"ResourceNotFound": reasonGone,
 		"ExpiredIterator":  reasonIterator,
+		"ResourceInUse":    reasonInUse,
 		"InvalidArgument":  reasonArgument, "Validation": reasonArgument, "ValidationError": reasonArgument,
 		"InternalFailure": reasonConnection, "InternalServerError": reasonConnection, "InternalError": reasonConnection,
 		"ServiceUnavailable": reasonConnection,

@@ -160,25 +160,30 @@ func (s *fakeStream) GetShardIterator(ctx context.Context, in *kinesis.GetShardI
 	if s.refusePositions && in.ShardIteratorType == types.ShardIteratorTypeAtSequenceNumber {
 		return nil, &types.InvalidArgumentException{Message: aws.String("StartingSequenceNumber is invalid")}
 	}
+	return &kinesis.GetShardIteratorOutput{ShardIterator: s.iterator(sh.id, sh.index(in.ShardIteratorType, in.StartingSequenceNumber, in.Timestamp))}, nil
+}
+
+// index is where a reading begins.
+func (sh *fakeShard) index(kind types.ShardIteratorType, sequence *string, from *time.Time) int {
 	index := sh.trimmed
 	after := func(skip func(types.Record) bool) {
 		for index < len(sh.records) && skip(sh.records[index]) {
 			index++
 		}
 	}
-	switch in.ShardIteratorType {
+	switch kind {
 	case types.ShardIteratorTypeAtSequenceNumber, types.ShardIteratorTypeAfterSequenceNumber:
-		at, _ := strconv.Atoi(*in.StartingSequenceNumber)
+		at, _ := strconv.Atoi(*sequence)
 		after(func(r types.Record) bool {
 			n, _ := strconv.Atoi(*r.SequenceNumber)
-			return n < at || n == at && in.ShardIteratorType == types.ShardIteratorTypeAfterSequenceNumber
+			return n < at || n == at && kind == types.ShardIteratorTypeAfterSequenceNumber
 		})
 	case types.ShardIteratorTypeAtTimestamp:
-		after(func(r types.Record) bool { return r.ApproximateArrivalTimestamp.Before(*in.Timestamp) })
+		after(func(r types.Record) bool { return r.ApproximateArrivalTimestamp.Before(*from) })
 	case types.ShardIteratorTypeLatest:
 		index = len(sh.records)
 	}
-	return &kinesis.GetShardIteratorOutput{ShardIterator: s.iterator(sh.id, index)}, nil
+	return index
 }
 
 func (s *fakeStream) iterator(shard string, index int) *string {
@@ -217,18 +222,22 @@ func (s *fakeStream) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput
 		out.MillisBehindLatest = aws.Int64(0)
 	}
 	if last == len(sh.records) && sh.closed {
-		if !s.noChild {
-			for _, c := range s.shards {
-				if slices.Contains(c.parents, sh.id) {
-					out.ChildShards = append(out.ChildShards, types.ChildShard{ShardId: aws.String(c.id), ParentShards: c.parents,
-						HashKeyRange: &types.HashKeyRange{StartingHashKey: aws.String("0"), EndingHashKey: aws.String("9")}})
-				}
-			}
-		}
+		out.ChildShards = s.children(sh)
 		return out, nil
 	}
 	out.NextShardIterator = s.iterator(sh.id, last)
 	return out, nil
+}
+
+// children are what the end of a shard names.
+func (s *fakeStream) children(sh *fakeShard) (children []types.ChildShard) {
+	for _, c := range s.shards {
+		if !s.noChild && slices.Contains(c.parents, sh.id) {
+			children = append(children, types.ChildShard{ShardId: aws.String(c.id), ParentShards: c.parents,
+				HashKeyRange: &types.HashKeyRange{StartingHashKey: aws.String("0"), EndingHashKey: aws.String("9")}})
+		}
+	}
+	return children
 }
 
 func serviceError(code, message string) error {
@@ -236,7 +245,7 @@ func serviceError(code, message string) error {
 		Err: &smithy.GenericAPIError{Code: code, Message: message}}
 }
 
-func newSource(t *testing.T, s *fakeStream, change func(*consumers.Config)) *consumers.Source {
+func newSource(t *testing.T, s consumers.Client, change func(*consumers.Config)) *consumers.Source {
 	t.Helper()
 	config := consumers.Config{Name: "hotels-a", StreamARN: streamARN, PollInterval: time.Second, Client: s}
 	if change != nil {

@@ -11,6 +11,7 @@ type Metrics struct {
 	lag                              *prometheus.GaugeVec   // source, shard
 	errors                           *prometheus.CounterVec // source, reason
 	aggregates                       *prometheus.CounterVec // source, outcome
+	fanOut                           *prometheus.GaugeVec   // source
 	expiry                           *prometheus.GaugeVec   // source
 	refreshFailures                  *prometheus.CounterVec // source
 }
@@ -27,18 +28,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		records:     counter("records_total", "Records read from a shard, an aggregated one counted once.", "source", "shard"),
 		userRecords: counter("user_records_total", "Records handed on from a shard, the user records of an aggregated one each.", "source", "shard"),
 		bytes:       counter("bytes_total", "Bytes of data of the records read from a shard.", "source", "shard"),
-		reads:       counter("reads_total", "GetRecords calls on a shard, failed ones among them.", "source", "shard"),
+		reads:       counter("reads_total", "Reads of a shard, failed ones among them: GetRecords calls, or subscriptions and their events.", "source", "shard"),
 		throttles:   counter("read_throttles_total", "Reads of a shard that the service refused because of their rate or size.", "source", "shard"),
 		lag:         gauge("lag_seconds", "How far behind the tip of its shard the last read was, by the service's clock.", "source", "shard"),
 		errors:      counter("read_errors_total", "Reads that failed, by reason; each is tried again.", "source", "reason"),
 		aggregates: counter("aggregated_records_total",
 			"Records that look aggregated, by what became of them: expanded, empty, out_of_range (dropped: a user record belongs to another shard) or damaged (handed on as it is).", "source", "outcome"),
+		fanOut: gauge("fan_out", "1 while a source that is configured for enhanced fan-out is read by it, 0 while it is read by polling instead.", "source"),
 		expiry: gauge("credentials_expiry_timestamp_seconds",
 			"When the credentials of a source's role expire, in Unix time by this host's clock; 0: there are none; +Inf: they do not expire. Shardline's own are the source \"base\", those of the base role \"base_role\".", "source"),
 		refreshFailures: counter("credentials_refresh_failures_total", "Times the credentials of a source's role, or Shardline's own, could not be refreshed.", "source"),
 	}
 	if reg != nil {
-		reg.MustRegister(m.records, m.userRecords, m.aggregates, m.bytes, m.reads, m.throttles, m.lag, m.errors, m.expiry, m.refreshFailures)
+		reg.MustRegister(m.records, m.userRecords, m.aggregates, m.bytes, m.reads, m.throttles, m.lag, m.errors, m.fanOut, m.expiry, m.refreshFailures)
 	}
 	return m
 }

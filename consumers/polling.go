@@ -64,6 +64,9 @@ func (onceInTime) IsErrorRetryable(err error) bool {
 func (onceInTime) MaxAttempts() int                             { return 2 }
 func (onceInTime) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
 
+// Close does nothing: between two reads nothing runs.
+func (r *reader) Close() {}
+
 // Wait returns when the next read is due.
 func (r *reader) Wait(ctx context.Context) error {
 	if r.left() {
@@ -89,13 +92,18 @@ func (r *reader) Read(ctx context.Context) (pipeline.Batch, error) {
 		r.failures = 0
 		return batch, nil
 	}
+	return pipeline.Batch{}, r.fail(ctx, err)
+}
+
+// fail counts a read that failed, and says when to try again.
+func (r *reader) fail(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return pipeline.Batch{}, fmt.Errorf("read shard %s: %w", r.shard, context.Cause(ctx))
+		return fmt.Errorf("read shard %s: %w", r.shard, context.Cause(ctx))
 	}
 	r.failures++
 	r.due = time.Now().Add(max(minPause, backoff(r.failures, readInitial, readLongest)))
 	r.count(err)
-	return pipeline.Batch{}, err
+	return err
 }
 
 func (r *reader) count(err error) {
@@ -159,17 +167,9 @@ func (r *reader) records(ctx context.Context) (*kinesis.GetRecordsOutput, error)
 
 // position gets an iterator that begins at r.from.
 func (r *reader) position(ctx context.Context) error {
-	in := &kinesis.GetShardIteratorInput{StreamARN: aws.String(r.source.arn), ShardId: aws.String(r.shard)}
-	switch t, timed := r.from.Time(); {
-	case timed:
-		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, aws.Time(t)
-	case r.from.IsNumber() && !r.refused:
-		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAtSequenceNumber, aws.String(r.from.Sequence)
-	case r.from == checkpoint.Latest:
-		in.ShardIteratorType = types.ShardIteratorTypeLatest
-	default:
-		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
-	}
+	at := r.start()
+	in := &kinesis.GetShardIteratorInput{StreamARN: aws.String(r.source.arn), ShardId: aws.String(r.shard),
+		ShardIteratorType: at.Type, StartingSequenceNumber: at.SequenceNumber, Timestamp: at.Timestamp}
 	start := now()
 	issued := time.Now()
 	out, err := r.source.client.GetShardIterator(ctx, in, once)
@@ -178,10 +178,8 @@ func (r *reader) position(ctx context.Context) error {
 		switch {
 		case f.reason == reasonGone:
 			return r.gone(ctx, f)
-		case f.reason == reasonArgument && in.ShardIteratorType == types.ShardIteratorTypeAtSequenceNumber:
-			r.refused = true
-			r.logger.Warn("position refused, perhaps because its record was trimmed: reading from the oldest record",
-				zap.Stringer("position", r.from), zap.Error(f))
+		case f.reason == reasonArgument:
+			r.refuse(at, f)
 		}
 		return f
 	}
@@ -195,6 +193,31 @@ func (r *reader) position(ctx context.Context) error {
 	r.iterator, r.issued = *out.ShardIterator, issued
 	r.proving = r.from.IsNumber()
 	return nil
+}
+
+// start is where to begin to read anew.
+func (r *reader) start() (at types.StartingPosition) {
+	switch t, timed := r.from.Time(); {
+	case timed:
+		at.Type, at.Timestamp = types.ShardIteratorTypeAtTimestamp, aws.Time(t)
+	case r.from.IsNumber() && !r.refused:
+		at.Type, at.SequenceNumber = types.ShardIteratorTypeAtSequenceNumber, aws.String(r.from.Sequence)
+	case r.from == checkpoint.Latest:
+		at.Type = types.ShardIteratorTypeLatest
+	default:
+		at.Type = types.ShardIteratorTypeTrimHorizon
+	}
+	return at
+}
+
+// refuse notes that the service does not take the position at.
+func (r *reader) refuse(at types.StartingPosition, f *failure) {
+	if at.Type != types.ShardIteratorTypeAtSequenceNumber {
+		return
+	}
+	r.refused = true
+	r.logger.Warn("position refused, perhaps because its record was trimmed: reading from the oldest record",
+		zap.Stringer("position", r.from), zap.Error(f))
 }
 
 // batch turns an answer into records, and decides when to read again.
@@ -216,18 +239,26 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 	} else {
 		r.due = r.called.Add(minPause)
 	}
-	if r.iterator == "" && len(out.ChildShards) == 0 {
-		// The records first; the listing has to say what the answer does not.
-		r.ended = true
-		r.due = r.called.Add(minPause)
-	} else if r.iterator == "" {
-		var children []checkpoint.Shard
-		for _, child := range out.ChildShards {
-			children = append(children, childShard(child))
-		}
-		r.finished(children)
+	if r.iterator == "" {
+		r.through(out.ChildShards)
 	}
 	return r.closing(pipeline.Batch{Records: records, Lag: r.lag, Gap: gap})
+}
+
+// through notes that the shard has nothing behind what was taken. Without
+// children the records come first: the listing has to say what the answer does
+// not.
+func (r *reader) through(children []types.ChildShard) {
+	if len(children) == 0 {
+		r.ended = true
+		r.due = time.Now().Add(minPause)
+		return
+	}
+	var listed []checkpoint.Shard
+	for _, child := range children {
+		listed = append(listed, childShard(child))
+	}
+	r.finished(listed)
 }
 
 // closing makes a batch the last one if it is.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,7 +23,7 @@ const (
 	maxPages = 1000
 )
 
-// Client is what a Source calls; *kinesis.Client has it.
+// Client is what a Source calls to read by polling; *kinesis.Client has it.
 type Client interface {
 	DescribeStreamSummary(ctx context.Context, in *kinesis.DescribeStreamSummaryInput, options ...func(*kinesis.Options)) (*kinesis.DescribeStreamSummaryOutput, error)
 	ListShards(ctx context.Context, in *kinesis.ListShardsInput, options ...func(*kinesis.Options)) (*kinesis.ListShardsOutput, error)
@@ -38,8 +39,9 @@ type Config struct {
 	Application  string // default session name
 	PollInterval time.Duration
 	OutOfRange   OutOfRange
+	Consumer     string // reads by enhanced fan-out as the stream consumer of this name; empty: by polling
 	Base         aws.Config
-	Client       Client // nil: the service, with the role's credentials; else Role is not used
+	Client       Client // nil: the service, with the role's credentials; else Role is not used; with Consumer a FanOutClient
 	Metrics      *Metrics
 	Logger       *zap.Logger
 }
@@ -58,7 +60,7 @@ const (
 	DeliverOutOfRange
 )
 
-// Source is one stream, by polling. It implements pipeline.Source.
+// Source is one stream. It implements pipeline.Source.
 type Source struct {
 	name        string
 	arn         string
@@ -67,6 +69,7 @@ type Source struct {
 	poll        time.Duration
 	outOfRange  OutOfRange
 	client      Client
+	consumer    *consumer    // nil: reads by polling
 	credentials *Credentials // nil: the base's
 	metrics     *Metrics
 	logger      *zap.Logger
@@ -100,14 +103,30 @@ func NewSource(c Config) (*Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", c.Name, err)
 		}
-		s.client, s.credentials = client, credentials
+		s.client, s.credentials = service{client}, credentials
 	}
 	s.metrics.addSource(s.name)
+	if c.Consumer != "" {
+		client, ok := s.client.(FanOutClient)
+		if !ok {
+			return nil, fmt.Errorf("source %s: its client has no enhanced fan-out", c.Name)
+		}
+		s.consumer = newConsumer(s, c.Consumer, client)
+	}
 	return s, nil
 }
 
-// Run keeps the source's credentials fresh until ctx ends.
-func (s *Source) Run(ctx context.Context) error { return s.credentials.Run(ctx) }
+// Run keeps the source's credentials fresh and its stream consumer registered
+// until ctx ends.
+func (s *Source) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	if s.consumer != nil {
+		all.Go(func() { s.consumer.run(ctx) })
+	}
+	err := s.credentials.Run(ctx)
+	all.Wait()
+	return err
+}
 
 // Name is the source's, as configured.
 func (s *Source) Name() string { return s.name }
@@ -187,14 +206,18 @@ func listedShard(shard types.Shard) checkpoint.Shard {
 	return listed
 }
 
-// Reader reads a shard by polling, from behind a position. It starts nothing
-// and holds nothing to give back but the shard's metrics: see Forget.
+// Reader reads a shard from behind a position. It starts nothing before Read
+// is called. Its metrics last longer than it: see Forget.
 func (s *Source) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
-	return &reader{progress: progress{
+	r := &reader{progress: progress{
 		source: s, shard: shard.ID, from: from, hashKeys: rangeOf(shard),
 		metrics: s.metrics.shard(s.name, shard.ID),
 		logger:  s.logger.With(zap.String("shard", shard.ID)),
 	}}
+	if s.consumer == nil {
+		return r
+	}
+	return &fanOut{reader: r, consumer: s.consumer}
 }
 
 // Forget removes the metrics of a shard that is no longer read.

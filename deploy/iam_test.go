@@ -39,20 +39,23 @@ type policy struct {
 // that each takes. Whatever Shardline calls beyond them has to be added here
 // and to a policy.
 var knownActions = map[string]string{
-	"sts:AssumeRole":                "iam",
-	"kinesis:DescribeStreamSummary": "kinesis",
-	"kinesis:ListShards":            "kinesis",
-	"kinesis:GetShardIterator":      "kinesis",
-	"kinesis:GetRecords":            "kinesis",
-	"kinesis:PutRecords":            "kinesis",
-	"kms:Decrypt":                   "kms",
-	"dynamodb:CreateTable":          "dynamodb",
-	"dynamodb:DescribeTable":        "dynamodb",
-	"dynamodb:GetItem":              "dynamodb",
-	"dynamodb:PutItem":              "dynamodb",
-	"dynamodb:UpdateItem":           "dynamodb",
-	"dynamodb:DeleteItem":           "dynamodb",
-	"dynamodb:Scan":                 "dynamodb",
+	"sts:AssumeRole":                 "iam",
+	"kinesis:DescribeStreamSummary":  "kinesis",
+	"kinesis:ListShards":             "kinesis",
+	"kinesis:GetShardIterator":       "kinesis",
+	"kinesis:GetRecords":             "kinesis",
+	"kinesis:PutRecords":             "kinesis",
+	"kinesis:RegisterStreamConsumer": "kinesis",
+	"kinesis:DescribeStreamConsumer": "kinesis",
+	"kinesis:SubscribeToShard":       "kinesis",
+	"kms:Decrypt":                    "kms",
+	"dynamodb:CreateTable":           "dynamodb",
+	"dynamodb:DescribeTable":         "dynamodb",
+	"dynamodb:GetItem":               "dynamodb",
+	"dynamodb:PutItem":               "dynamodb",
+	"dynamodb:UpdateItem":            "dynamodb",
+	"dynamodb:DeleteItem":            "dynamodb",
+	"dynamodb:Scan":                  "dynamodb",
 }
 
 var account = regexp.MustCompile(`\b\d{12}\b`)
@@ -121,7 +124,9 @@ func checkPolicy(t *testing.T, p policy, trust bool) {
 				t.Errorf("statement %q: unknown action %s", s.Sid, action)
 			}
 			for _, resource := range s.Resource {
-				if !strings.HasPrefix(resource, "arn:aws:"+kind+":") || strings.Contains(resource, "*") {
+				// A consumer's ARN ends with the time of its registration.
+				exact := strings.TrimSuffix(resource, "/consumer/ota-fanout:*")
+				if !strings.HasPrefix(resource, "arn:aws:"+kind+":") || strings.Contains(exact, "*") {
 					t.Errorf("statement %q: %s on %s", s.Sid, action, resource)
 				}
 			}
@@ -180,7 +185,7 @@ func allowed(t *testing.T, files ...string) (actions []string) {
 func TestPoliciesAllowWhatTheCodeCalls(t *testing.T) {
 	calls := slices.Concat(called(t, "checkpoint"), called(t, "consumers"))
 	slices.Sort(calls)
-	grants := allowed(t, "iam/worker-policy.json", "iam/reader-policy.json", "iam/producer-policy.json")
+	grants := allowed(t, "iam/worker-policy.json", "iam/reader-policy.json", "iam/reader-policy-fan-out.json", "iam/producer-policy.json")
 	if !slices.Equal(calls, grants) {
 		t.Errorf("the code calls\n%v\nand the policies allow\n%v", calls, grants)
 	}
@@ -191,6 +196,10 @@ func TestReaderAndProducerAreApart(t *testing.T) {
 	reader := []string{"kinesis:DescribeStreamSummary", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"}
 	if got := allowed(t, "iam/reader-policy.json"); !slices.Equal(got, reader) {
 		t.Errorf("the reader may %v, want %v", got, reader)
+	}
+	subscriber := []string{"kinesis:DescribeStreamConsumer", "kinesis:RegisterStreamConsumer", "kinesis:SubscribeToShard"}
+	if got := allowed(t, "iam/reader-policy-fan-out.json"); !slices.Equal(got, subscriber) {
+		t.Errorf("the reader by enhanced fan-out may also %v, want %v", got, subscriber)
 	}
 	if got := allowed(t, "iam/producer-policy.json"); !slices.Equal(got, []string{"kinesis:PutRecords"}) {
 		t.Errorf("the producer may %v", got)

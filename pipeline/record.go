@@ -64,7 +64,7 @@ type Source interface {
 	Shards(ctx context.Context) ([]checkpoint.Shard, time.Time, error)
 	// Reader reads a shard from behind a position: records that the position
 	// covers may come again. Of the shard its id and hash keys are known. It
-	// starts nothing.
+	// starts nothing before Read is called.
 	Reader(shard checkpoint.Shard, from checkpoint.Position) Reader
 	// Forget says that a shard is no longer read here.
 	Forget(shard string)
@@ -76,8 +76,12 @@ type Reader interface {
 	// after an error of Read.
 	Wait(ctx context.Context) error
 	// Read returns at most ReadRecords records with ReadBytes bytes of data.
-	// After an error the next Read continues at the same place.
+	// After an error the next Read continues at the same place; without one, it
+	// says that the batch before it has been appended.
 	Read(ctx context.Context) (Batch, error)
+	// Close ends the reading and returns when nothing of it runs any more.
+	// Whoever has the reader closes it; nothing is read afterwards.
+	Close()
 }
 
 // ReadBytes bounds the data of one batch: the service's limit per call, and

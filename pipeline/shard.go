@@ -227,6 +227,7 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 	}
 	w := s.worker
 	reader := s.source.config.Source.Reader(checkpoint.Shard{ID: lease.Shard, HashFrom: lease.HashFrom, HashTo: lease.HashTo}, p.from())
+	defer reader.Close()
 	for {
 		if err := reader.Wait(ctx); err != nil {
 			return context.Cause(ctx)
@@ -304,6 +305,7 @@ func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
 			s.worker.metrics.keyless.WithLabelValues(s.source.name, r.Fallback).Inc()
 		}
 		log.append(*r, skipped)
+		s.tenure.Appended(int64(len(r.Data)))
 		if (i+1)%wakeEvery == 0 || i+1 == len(records) {
 			s.wake()
 		}

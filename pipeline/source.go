@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/shardline/shardline/checkpoint"
 )
@@ -308,14 +309,8 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 		}
 	}
 	create, remove := checkpoint.Audit(shards, leases, initial, tip)
-	for _, l := range create {
-		l.Stream = s.streamIDIn(w.format)
-		l.Key = s.leaseKey(l.Shard)
-		l.Checkpoint = w.sentinel(s, l.Checkpoint)
-		if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
-			return fmt.Errorf("create lease %s: %w", l.Key, err)
-		}
-		s.logger.Info("lease created", zap.String("shard", l.Shard), zap.Stringer("position", l.Checkpoint))
+	if err := w.createAll(ctx, s, create); err != nil {
+		return err
 	}
 	for _, l := range remove {
 		if l.Owner != "" && !w.holder.Free(l.Key) {
@@ -328,6 +323,50 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 	}
 	if len(create) > 0 {
 		w.holder.Scan()
+	}
+	return nil
+}
+
+// createAtOnce bounds the leases that one source creates at a time: a stream of
+// hundreds of shards is read within seconds, and its table is not flooded.
+const createAtOnce = 16
+
+// createAll creates leases, ancestors first: none before those of its parents.
+func (w *Worker) createAll(ctx context.Context, s *source, create []checkpoint.Lease) error {
+	for len(create) > 0 {
+		waiting := make(map[string]bool, len(create))
+		for _, l := range create {
+			waiting[l.Shard] = true
+		}
+		var now, later []checkpoint.Lease
+		for _, l := range create {
+			if slices.ContainsFunc(l.Parents, func(id string) bool { return waiting[id] }) {
+				later = append(later, l)
+			} else {
+				now = append(now, l)
+			}
+		}
+		if len(now) == 0 { // a circle: no service lists one
+			now, later = later, nil
+		}
+		var g errgroup.Group
+		g.SetLimit(createAtOnce)
+		for _, l := range now {
+			g.Go(func() error {
+				l.Stream = s.streamIDIn(w.format)
+				l.Key = s.leaseKey(l.Shard)
+				l.Checkpoint = w.sentinel(s, l.Checkpoint)
+				if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
+					return fmt.Errorf("create lease %s: %w", l.Key, err)
+				}
+				s.logger.Info("lease created", zap.String("shard", l.Shard), zap.Stringer("position", l.Checkpoint))
+				return nil
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		create = later
 	}
 	return nil
 }

@@ -75,16 +75,19 @@ func NewWorker(c Config) *Worker {
 }
 
 // Run works until ctx ends: then it stops reading, drains, saves, releases
-// its leases and returns nil. Every goroutine has ended when it returns.
+// its leases and returns nil. So it does when another process works under its
+// id, and returns checkpoint.ErrSameWorker. Every goroutine has ended when it returns.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
 	var discovery sync.WaitGroup
+	discovering, stop := context.WithCancel(ctx)
 	for _, s := range w.sources {
-		discovery.Go(func() { w.discover(ctx, s) })
+		discovery.Go(func() { w.discover(discovering, s) })
 	}
 	err := w.holder.Run(ctx, w.serve)
+	stop() // it may have ended by itself
 	discovery.Wait()
 	return err
 }

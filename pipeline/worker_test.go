@@ -23,6 +23,7 @@ type tape struct {
 	mu     sync.Mutex
 	shards map[string]*tapeShard
 	reads  int
+	open   int // readers that read and are not closed
 }
 
 type tapeShard struct {
@@ -120,10 +121,22 @@ func (r *tapeReader) Wait(ctx context.Context) error {
 	}
 }
 
+func (r *tapeReader) Close() {
+	r.tape.mu.Lock()
+	defer r.tape.mu.Unlock()
+	if r.waits {
+		r.tape.open--
+	}
+	r.waits = false
+}
+
 func (r *tapeReader) Read(context.Context) (pipeline.Batch, error) {
 	r.tape.mu.Lock()
 	defer r.tape.mu.Unlock()
-	r.waits = true
+	if !r.waits {
+		r.waits = true
+		r.tape.open++
+	}
 	r.tape.reads++
 	s := r.tape.shards[r.shard]
 	if s == nil {
@@ -209,6 +222,7 @@ type fleet struct {
 	first  pipeline.Initial // of the source
 	shared bool             // with KCL workers
 	n      int
+	runs   int // workers
 }
 
 // start runs a worker with subscribers; stop drains it.
@@ -231,10 +245,14 @@ func (f *fleet) start(initial pipeline.Initial, subscribers ...*inbox) (stop fun
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
+	f.runs++
 	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			f.t.Errorf("Run: %v", err)
+		}
+		if f.runs--; f.runs == 0 && f.tape.open != 0 {
+			f.t.Errorf("%d readers are not closed when the last worker has ended", f.tape.open)
 		}
 	}
 }

@@ -158,6 +158,14 @@ func renew(t *testing.T, s checkpoint.Store) {
 	must(t, err)
 	expect.Counter++
 	read(t, s, "a bare renewal keeps the positions", expect)
+	for _, kBps := range []float64{1234.5, 0.1, 0} {
+		next.Throughput = kBps
+		next, err = s.Renew(t.Context(), next, nil)
+		must(t, err)
+		expect.Counter, expect.Throughput = expect.Counter+1, kBps
+		same(t, "renewed with a throughput", next, expect)
+		read(t, s, "renewed with a throughput", expect)
+	}
 
 	taken, err := s.Take(t.Context(), next, "worker-b", "tenure-2")
 	must(t, err)

@@ -94,7 +94,7 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 		c := &cfg.Sources[i]
 		s, err := consumers.NewSource(consumers.Config{
 			Name: c.Name, StreamARN: c.Stream.String(), Role: role(c.Role), Application: cfg.Application,
-			PollInterval: c.PollInterval, OutOfRange: outOfRange(c.OutOfRange), Base: base, Metrics: m.consumers, Logger: logger,
+			PollInterval: c.PollInterval, Consumer: c.Consumer(cfg), OutOfRange: outOfRange(c.OutOfRange), Base: base, Metrics: m.consumers, Logger: logger,
 		})
 		if err != nil {
 			return nil, err

@@ -43,7 +43,7 @@ func testIdentity(t *testing.T, env Env) {
 
 func testEmptyStream(t *testing.T, env Env) {
 	s := newStream(t, env, 1)
-	r := s.source.Reader(checkpoint.Shard{ID: s.only()}, checkpoint.TrimHorizon)
+	r := s.reader(s.only(), checkpoint.TrimHorizon)
 	reads := 0
 	got, last := s.read(r, func([]pipeline.Record, pipeline.Batch) bool { reads++; return reads == 4 })
 	if len(got) != 0 || last.End || last.Lag != 0 {
@@ -64,7 +64,7 @@ func testReadsAllInOrder(t *testing.T, env Env) {
 	for _, shard := range s.shards() {
 		want := s.acked[shard.ID]
 		total += len(want)
-		got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard.ID}, checkpoint.TrimHorizon), atLeast(len(want)))
+		got, _ := s.read(s.reader(shard.ID, checkpoint.TrimHorizon), atLeast(len(want)))
 		s.expect(shard.ID, got, want)
 	}
 	if total != 60 {
@@ -76,13 +76,13 @@ func testRestartAtEveryPosition(t *testing.T, env Env) {
 	s := newStream(t, env, 1)
 	s.add("hotel-1", 8)
 	shard := s.only()
-	all, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon), atLeast(8))
+	all, _ := s.read(s.reader(shard, checkpoint.TrimHorizon), atLeast(8))
 	for i, r := range all {
-		got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, r.Position), atLeast(7-i))
+		got, _ := s.read(s.reader(shard, r.Position), atLeast(7-i))
 		s.expect(fmt.Sprintf("behind record %d", i), got, s.acked[shard][i+1:])
 		if i == 3 {
 			// Of an aggregated record a part may be settled only.
-			got, _ = s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.Number(r.Position.Sequence, -1)), atLeast(8-i))
+			got, _ = s.read(s.reader(shard, checkpoint.Number(r.Position.Sequence, -1)), atLeast(8-i))
 			s.expect("at a record that is not settled", got, s.acked[shard][i:])
 		}
 	}
@@ -92,7 +92,7 @@ func testLatest(t *testing.T, env Env) {
 	s := newStream(t, env, 1)
 	s.add("hotel-1", 3)
 	shard := s.only()
-	r := s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.Latest)
+	r := s.reader(shard, checkpoint.Latest)
 	first := true
 	if got, _ := s.read(r, func([]pipeline.Record, pipeline.Batch) bool { return first }); len(got) != 0 {
 		t.Errorf("%d records at latest, want none", len(got))
@@ -107,7 +107,7 @@ func testTime(t *testing.T, env Env) {
 	shard := s.only()
 	// Put until the service's arrival times tell two groups apart.
 	var all []pipeline.Record
-	r := s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon)
+	r := s.reader(shard, checkpoint.TrimHorizon)
 	split := -1
 	for deadline := time.Now().Add(patience); split < 0; {
 		s.add("hotel-1", 2)
@@ -118,7 +118,7 @@ func testTime(t *testing.T, env Env) {
 			t.Fatalf("%d records within one millisecond", len(all))
 		}
 	}
-	got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.At(all[split].Arrival)), atLeast(len(all)-split))
+	got, _ := s.read(s.reader(shard, checkpoint.At(all[split].Arrival)), atLeast(len(all)-split))
 	s.expect("from a time", got, s.acked[shard][split:])
 }
 
@@ -128,26 +128,33 @@ func testSizes(t *testing.T, env Env) {
 	s.addData("hotel-1", "")
 	s.addData("hotel-1", strings.Repeat("x", 1<<20-len("hotel-1")))
 	s.addData("hotel-1", "\x00\xff<after/>")
-	got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon), atLeast(3))
+	got, _ := s.read(s.reader(shard, checkpoint.TrimHorizon), atLeast(3))
 	s.expect("none, the most and any bytes", got, s.acked[shard])
 }
 
 func testMissing(t *testing.T, env Env) {
 	s := newStream(t, env, 1)
-	if _, err := s.source.Reader(checkpoint.Shard{ID: "shardId-000000000777"}, checkpoint.TrimHorizon).Read(t.Context()); !errors.Is(err, pipeline.ErrShardGone) {
+	once := func(r pipeline.Reader) error {
+		if err := r.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.Read(t.Context())
+		return err
+	}
+	if err := once(s.reader("shardId-000000000777", checkpoint.TrimHorizon)); !errors.Is(err, pipeline.ErrShardGone) {
 		t.Errorf("missing shard: %v, want ErrShardGone", err)
 	}
 	other := *s
 	other.arn = s.arn + "-missing"
-	source := other.newSource(env)
+	other.source = other.newSource(env)
 	// Whoever reaches another account's stream is not told whether it exists.
 	gone := func(err error) bool {
 		return errors.Is(err, pipeline.ErrStreamGone) || errors.Is(err, pipeline.ErrDenied)
 	}
-	if _, err := source.Stream(t.Context()); !gone(err) {
+	if _, err := other.source.Stream(t.Context()); !gone(err) {
 		t.Errorf("describe a missing stream: %v, want ErrStreamGone", err)
 	}
-	if _, err := source.Reader(checkpoint.Shard{ID: "shardId-000000000000"}, checkpoint.TrimHorizon).Read(t.Context()); !gone(err) {
+	if err := once(other.reader("shardId-000000000000", checkpoint.TrimHorizon)); !gone(err) {
 		t.Errorf("read a missing stream: %v, want ErrStreamGone", err)
 	}
 }
@@ -158,7 +165,7 @@ func testSplit(t *testing.T, env Env) {
 	for i := range 20 {
 		s.add(fmt.Sprintf("hotel-%d", i), 1)
 	}
-	reader := s.source.Reader(checkpoint.Shard{ID: parent}, checkpoint.TrimHorizon)
+	reader := s.reader(parent, checkpoint.TrimHorizon)
 	got, _ := s.read(reader, atLeast(20)) // it is at the tip when the split comes
 	half := "170141183460469231731687303715884105728"
 	if _, err := s.admin.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: aws.String(s.name), ShardToSplit: aws.String(parent), NewStartingHashKey: aws.String(half)}); err != nil {
@@ -184,7 +191,7 @@ func testSplit(t *testing.T, env Env) {
 		if len(want) == 0 {
 			t.Errorf("child %s took no record: the test shows nothing", child.ID)
 		}
-		got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: child.ID}, checkpoint.TrimHorizon), atLeast(len(want)))
+		got, _ := s.read(s.reader(child.ID, checkpoint.TrimHorizon), atLeast(len(want)))
 		s.expect(child.ID, got, want)
 	}
 	for _, shard := range s.shards() {
@@ -193,7 +200,7 @@ func testSplit(t *testing.T, env Env) {
 		}
 	}
 	// A reader that comes later, from the last position, finds the end alone.
-	got, last = s.read(s.source.Reader(checkpoint.Shard{ID: parent}, s.last(parent)), atEnd)
+	got, last = s.read(s.reader(parent, s.last(parent)), atEnd)
 	s.expect("behind the last record of a closed shard", got, nil)
 	s.expectChildren(last.Children, [][]string{{parent}, {parent}})
 }
@@ -201,7 +208,7 @@ func testSplit(t *testing.T, env Env) {
 // last is the position of the last record of a closed shard.
 func (s *stream) last(shard string) checkpoint.Position {
 	s.t.Helper()
-	all, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon), atEnd)
+	all, _ := s.read(s.reader(shard, checkpoint.TrimHorizon), atEnd)
 	if len(all) == 0 {
 		s.t.Fatalf("shard %s is empty", shard)
 	}
@@ -227,12 +234,12 @@ func testMerge(t *testing.T, env Env) {
 	}
 	slices.Sort(parents)
 	for _, parent := range parents {
-		got, last := s.read(s.source.Reader(checkpoint.Shard{ID: parent}, checkpoint.TrimHorizon), atEnd)
+		got, last := s.read(s.reader(parent, checkpoint.TrimHorizon), atEnd)
 		s.expect(parent, got, s.acked[parent])
 		s.expectChildren(last.Children, [][]string{parents})
 		if len(last.Children) == 1 {
 			child := last.Children[0].ID
-			got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: child}, checkpoint.TrimHorizon), atLeast(20))
+			got, _ := s.read(s.reader(child, checkpoint.TrimHorizon), atLeast(20))
 			s.expect("child "+child, got, s.acked[child])
 		}
 	}
@@ -285,7 +292,7 @@ func testTrimmed(t *testing.T, env Env) {
 	if err := env.Drop(s.arn, shard, sequences[5]); err != nil {
 		t.Fatal(err)
 	}
-	r := s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.Number(sequences[1], 0))
+	r := s.reader(shard, checkpoint.Number(sequences[1], 0))
 	// The service may refuse the position before the reader goes on from the
 	// oldest record.
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -333,7 +340,7 @@ func produce(t *testing.T, env Env, aggregate bool) {
 	}
 	read := map[string][]ack{}
 	for shard, keys := range shards {
-		got, _ := s.read(s.source.Reader(checkpoint.Shard{ID: shard}, checkpoint.TrimHorizon), atLeast(len(keys)))
+		got, _ := s.read(s.reader(shard, checkpoint.TrimHorizon), atLeast(len(keys)))
 		for _, r := range got {
 			read[r.PartitionKey] = append(read[r.PartitionKey], ack{string(r.Data), r.Position})
 		}
@@ -356,7 +363,7 @@ func testAggregated(t *testing.T, env Env) {
 	s.addAggregate(2, "hotel-3", "hotel-1")
 	s.add("hotel-1", 1)
 	want := s.acked[shard.ID]
-	all, _ := s.read(s.source.Reader(shard, checkpoint.TrimHorizon), atLeast(len(want)))
+	all, _ := s.read(s.readerOf(shard, checkpoint.TrimHorizon), atLeast(len(want)))
 	s.expect("from the oldest", all, want)
 	if len(all) != 9 {
 		return
@@ -371,7 +378,7 @@ func testAggregated(t *testing.T, env Env) {
 		behind[r.Position] = i + 1
 	}
 	for position, first := range behind {
-		got, _ := s.read(s.source.Reader(shard, position), atLeast(9-first))
+		got, _ := s.read(s.readerOf(shard, position), atLeast(9-first))
 		s.expect("behind "+position.String(), got, want[first:])
 	}
 }
@@ -380,7 +387,6 @@ func testAggregated(t *testing.T, env Env) {
 // shard: as others do, nothing of it comes, unless it is asked for.
 func testOutOfRange(t *testing.T, env Env) {
 	s := newStream(t, env, 2)
-	delivering := s.newSource(env, func(c *consumers.Config) { c.OutOfRange = consumers.DeliverOutOfRange })
 	// MD5("a") begins with 0c, MD5("b") with 92: each half has one of them.
 	s.add("a", 1)
 	s.addAggregate(2, "a", "b")
@@ -390,11 +396,11 @@ func testOutOfRange(t *testing.T, env Env) {
 		t.Fatalf("shard %s is not listed", shard)
 	}
 	all := s.acked[shard]
-	got, _ := s.read(s.source.Reader(s.shards()[i], checkpoint.TrimHorizon), atLeast(2))
+	got, _ := s.read(s.readerOf(s.shards()[i], checkpoint.TrimHorizon), atLeast(2))
 	s.expect("dropped", got, []string{all[0], all[5]})
 	if len(got) != 3 || !got[1].Blank || got[1].Position.Sub != 3 {
 		t.Errorf("%d records came, want the position of the fourth user record between two", len(got))
 	}
-	got, _ = s.read(delivering.Reader(s.shards()[i], checkpoint.TrimHorizon), atLeast(6))
+	got, _ = s.read(s.readerOf(s.shards()[i], checkpoint.TrimHorizon, func(c *consumers.Config) { c.OutOfRange = consumers.DeliverOutOfRange }), atLeast(6))
 	s.expect("delivered", got, all)
 }

@@ -33,6 +33,8 @@ type Env struct {
 	Admin aws.Config      // of the streams' account: makes, fills and reshards them
 	Base  aws.Config      // what a source starts from
 	Role  *consumers.Role // assumed by the source; nil: Base reads
+	// FanOut reads by enhanced fan-out instead of polling.
+	FanOut bool
 	// LeftOut names tests that the service cannot pass, with its reason.
 	LeftOut map[string]string
 	// Drop removes a shard's records before a sequence number, as retention
@@ -85,14 +87,16 @@ type stream struct {
 	admin  *kinesis.Client
 	name   string
 	arn    string
+	env    Env
 	source *consumers.Source
+	fanOut int                 // readers by enhanced fan-out
 	put    int                 // records so far
 	acked  map[string][]string // data by shard, in the order of sequence numbers
 }
 
 func newStream(t *testing.T, env Env, shards int32) *stream {
 	t.Helper()
-	s := &stream{t: t, admin: kinesis.NewFromConfig(env.Admin), name: fmt.Sprintf("readertest-%016x", rand.Uint64()), acked: map[string][]string{}}
+	s := &stream{t: t, admin: kinesis.NewFromConfig(env.Admin), name: fmt.Sprintf("readertest-%016x", rand.Uint64()), env: env, acked: map[string][]string{}}
 	_, err := s.admin.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String(s.name), ShardCount: aws.Int32(shards)})
 	if err != nil {
 		t.Fatalf("create stream: %v", err)
@@ -131,6 +135,28 @@ func (s *stream) newSource(env Env, changes ...func(*consumers.Config)) *consume
 		}
 	})
 	return source
+}
+
+// reader reads a shard until the test is over. Each one by enhanced fan-out is
+// a consumer of its own: the service refuses a second subscription within five
+// seconds.
+func (s *stream) reader(shard string, from checkpoint.Position) pipeline.Reader {
+	return s.readerOf(checkpoint.Shard{ID: shard}, from)
+}
+
+// readerOf is reader for a shard whose hash keys are known.
+func (s *stream) readerOf(shard checkpoint.Shard, from checkpoint.Position, changes ...func(*consumers.Config)) pipeline.Reader {
+	if s.env.FanOut {
+		s.fanOut++
+		changes = append(changes, func(c *consumers.Config) { c.Consumer = fmt.Sprintf("reader-%d", s.fanOut) })
+	}
+	source := s.source
+	if len(changes) > 0 {
+		source = s.newSource(s.env, changes...)
+	}
+	r := source.Reader(shard, from)
+	s.t.Cleanup(r.Close)
+	return r
 }
 
 // active waits until the stream is.

@@ -52,6 +52,8 @@ type endless struct {
 
 func (e *endless) Wait(ctx context.Context) error { return ctx.Err() }
 
+func (e *endless) Close() {}
+
 func (e *endless) Read(context.Context) (pipeline.Batch, error) {
 	e.stream.reads.Add(1)
 	records := make([]pipeline.Record, batch)

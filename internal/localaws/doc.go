@@ -13,7 +13,8 @@
 // A request is read whole, routed (X-Amz-Target, or the form's Action for
 // STS), authenticated, and handed to one operation. Every operation names its
 // resource to call.enter before it has an effect: permissions and faults act
-// there, and nowhere else. A stream and a table each have one lock, so their
+// there, and nowhere else; only a granted SubscribeToShard answers by itself, with
+// events over its connection. A stream and a table each have one lock, so their
 // operations are atomic.
 //
 // Set-up is by Go methods, or over HTTP below /_localaws/ for other processes:
@@ -57,7 +58,7 @@
 //	POST   /_localaws/revoke_role   {"role": ARN}
 //	POST   /_localaws/grant_role    {"role": ARN}
 //
-// What it has not: CBOR, enhanced fan-out, secondary indexes, transactions,
+// What it has not: CBOR, HTTP/2, secondary indexes, transactions,
 // DynamoDB's older parameters (Expected, AttributeUpdates), policies beyond
 // patterns of actions and resources, deletion by time to live.
 package localaws

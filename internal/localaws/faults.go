@@ -24,6 +24,8 @@ const (
 	ExpiredIterator FaultKind = "expired_iterator" // kinesis.GetRecords
 	EmptyRead       FaultKind = "empty_read"       // kinesis.GetRecords: nothing, though not at the tip
 	PartialPut      FaultKind = "partial_put"      // kinesis.PutRecords: drawn per record, which fails with InternalFailure
+	DropEvent       FaultKind = "drop_event"       // kinesis.SubscribeToShard: drawn per event; the connection closes in the middle of it
+	ErrorEvent      FaultKind = "error_event"      // kinesis.SubscribeToShard: drawn per event; the service's internal error instead of it
 	StaleRead       FaultKind = "stale_read"       // dynamodb reads without ConsistentRead: each item as before its last write
 )
 
@@ -77,7 +79,7 @@ const maxFaults = 1000
 
 // AddFault activates a fault and returns its number, for RemoveFault.
 func (s *Server) AddFault(f Fault) (int, error) {
-	kinds := []FaultKind{Throttle, Error500, Delay, DropBefore, DropAfter, ExpiredIterator, EmptyRead, PartialPut, StaleRead}
+	kinds := []FaultKind{Throttle, Error500, Delay, DropBefore, DropAfter, ExpiredIterator, EmptyRead, PartialPut, DropEvent, ErrorEvent, StaleRead}
 	if !slices.Contains(kinds, f.Kind) {
 		return 0, fmt.Errorf("add fault: kind %q is none of %q", f.Kind, kinds)
 	}
@@ -170,12 +172,23 @@ func (f *Fault) perRecord() bool {
 	return f.Kind == PartialPut || (f.Kind == Throttle && f.Shard != "")
 }
 
+// perEvent says whether a fault of a subscription is drawn for each event.
+func (f *Fault) perEvent() bool { return f.Kind == DropEvent || f.Kind == ErrorEvent }
+
+// eventFault is what happens to one event of a subscription; empty: nothing.
+func (c *call) eventFault(r resource) FaultKind {
+	if drawn := c.server.faults.draw(c.service+"."+c.operation, c.caller.account, r, (*Fault).perEvent); len(drawn) > 0 {
+		return drawn[0].Kind
+	}
+	return ""
+}
+
 // fault applies the faults that match the call before its effect.
 func (c *call) fault(r resource) *apiError {
 	put := c.operation == "PutRecords" || c.operation == "PutRecord"
 	var failure *apiError
 	for _, f := range c.server.faults.draw(c.service+"."+c.operation, c.caller.account, r,
-		func(f *Fault) bool { return !put || !f.perRecord() }) {
+		func(f *Fault) bool { return (!put || !f.perRecord()) && !f.perEvent() }) {
 		switch f.Kind {
 		case Throttle:
 			failure = c.throttled()

@@ -25,13 +25,19 @@ var kinesisOperations = map[string]operation{
 	"UpdateShardCount":              updateShardCount,
 	"IncreaseStreamRetentionPeriod": setRetention,
 	"DecreaseStreamRetentionPeriod": setRetention,
+	"RegisterStreamConsumer":        registerStreamConsumer,
+	"DescribeStreamConsumer":        describeStreamConsumer,
+	"DeregisterStreamConsumer":      deregisterStreamConsumer,
+	"ListStreamConsumers":           listStreamConsumers,
+	"SubscribeToShard":              subscribeToShard,
 }
 
-// sharedOperations are those that a stream's resource policy can allow to
-// another account; no other works across accounts.
+// sharedOperations are those that a stream's or a consumer's resource policy
+// can allow to another account; no other works across accounts.
 var sharedOperations = map[string]bool{
 	"DescribeStreamSummary": true, "ListShards": true, "GetShardIterator": true, "GetRecords": true,
 	"PutRecord": true, "PutRecords": true,
+	"DescribeStreamConsumer": true, "SubscribeToShard": true, // by the consumer's policy
 }
 
 const (
@@ -62,18 +68,13 @@ func (c *call) stream(ref streamRef, shard string) (*stream, *apiError) {
 		}
 		arn = "arn:aws:kinesis:" + c.region + ":" + c.caller.account + ":stream/" + ref.StreamName
 	}
-	parts := strings.SplitN(arn, ":", 6)
-	name, ok := "", len(parts) == 6
-	if ok {
-		name, ok = strings.CutPrefix(parts[5], "stream/")
-	}
-	if !ok || parts[2] != "kinesis" || !streamName.MatchString(name) {
-		return nil, refuse("ValidationException", "1 validation error detected: Value '%s' at 'streamARN' failed to satisfy constraint: Member must satisfy regular expression pattern: arn:aws.*:kinesis:.*:\\d{12}:stream/\\S+", arn)
+	name, account, region, e := parseStreamARN(arn)
+	if e != nil {
+		return nil, e
 	}
 	if ref.StreamName != "" && ref.StreamName != name {
 		return nil, refuse("InvalidArgumentException", "StreamName and StreamARN do not name the same stream.")
 	}
-	account := parts[4]
 	s.mu.RLock()
 	st := s.streams[arn]
 	s.mu.RUnlock()
@@ -83,10 +84,22 @@ func (c *call) stream(ref streamRef, shard string) (*stream, *apiError) {
 	if e := c.enter(resource{account: account, arn: arn, stream: name, shard: shard}); e != nil {
 		return nil, e
 	}
-	if st == nil || parts[3] != c.region {
+	if st == nil || region != c.region {
 		return nil, streamNotFound(name, account)
 	}
 	return st, nil
+}
+
+func parseStreamARN(arn string) (name, account, region string, e *apiError) {
+	parts := strings.SplitN(arn, ":", 6)
+	ok := len(parts) == 6
+	if ok {
+		name, ok = strings.CutPrefix(parts[5], "stream/")
+	}
+	if !ok || parts[2] != "kinesis" || !streamName.MatchString(name) {
+		return "", "", "", refuse("ValidationException", "1 validation error detected: Value '%s' at 'streamARN' failed to satisfy constraint: Member must satisfy regular expression pattern: arn:aws.*:kinesis:.*:\\d{12}:stream/\\S+", arn)
+	}
+	return name, parts[4], parts[3], nil
 }
 
 func streamNotFound(name, account string) *apiError {
@@ -194,6 +207,7 @@ func (s *Server) deleteStream(st *stream) {
 	defer st.mu.Unlock()
 	st.deleted = true
 	st.shards, st.open, st.bytes = nil, nil, 0
+	st.wake()
 }
 
 // The JSON forms of a shard.
@@ -296,7 +310,7 @@ func (st *stream) summary(now time.Time) map[string]any {
 		"StreamCreationTimestamp": st.created.Unix(),
 		"EnhancedMonitoring":      []map[string]any{{"ShardLevelMetrics": []string{}}},
 		"EncryptionType":          "NONE",
-		"OpenShardCount":          len(st.open), "ConsumerCount": 0,
+		"OpenShardCount":          len(st.open), "ConsumerCount": len(st.consumers),
 	}
 }
 

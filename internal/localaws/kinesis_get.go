@@ -82,41 +82,86 @@ func getShardIterator(c *call) ([]byte, *apiError) {
 	if sh == nil {
 		return nil, refuse("ResourceNotFoundException", "Shard %s in stream %s under account %s does not exist", in.ShardId, st.name, st.account)
 	}
-	it := iterator{arn: st.arn, created: st.created.Unix(), shard: sh.index, issued: now.UnixMilli()}
-	switch in.ShardIteratorType {
+	n, e := st.locate(sh, startingPosition{in.ShardIteratorType, in.StartingSequenceNumber, in.Timestamp}, "shardIterator", now)
+	if e != nil {
+		return nil, e
+	}
+	it := iterator{arn: st.arn, created: st.created.Unix(), shard: sh.index, n: n, issued: now.UnixMilli()}
+	return encode(map[string]string{"ShardIterator": s.sealIterator(it)})
+}
+
+// startingPosition is where a reading begins.
+type startingPosition struct {
+	Type, SequenceNumber string
+	Timestamp            *float64
+}
+
+// locate returns the number that a reading begins at: it finds the first
+// record from there on. what is the request's word for the position. The
+// stream's lock is held.
+func (st *stream) locate(sh *shard, at startingPosition, what string, now time.Time) (uint64, *apiError) {
+	switch at.Type {
 	case "TRIM_HORIZON":
+		return 0, nil
 	case "LATEST":
-		it.n = sh.lastN + 1
+		return sh.lastN + 1, nil
 	case "AT_TIMESTAMP":
-		if in.Timestamp == nil {
-			return nil, refuse("InvalidArgumentException", "Must either specify timestampInMillis parameter for iterator of type AT_TIMESTAMP.")
+		if at.Timestamp == nil {
+			return 0, refuse("InvalidArgumentException", "Must either specify timestampInMillis parameter for iterator of type AT_TIMESTAMP.")
 		}
-		at := int64(math.Round(*in.Timestamp * 1000))
-		if at > now.UnixMilli() {
-			return nil, refuse("InvalidArgumentException", "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: %d, currentTimestampInMillis: %d", at, now.UnixMilli())
+		from := int64(math.Round(*at.Timestamp * 1000))
+		if from > now.UnixMilli() {
+			return 0, refuse("InvalidArgumentException", "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: %d, currentTimestampInMillis: %d", from, now.UnixMilli())
 		}
-		it.n = sh.lastN + 1
 		live := sh.live()
-		if i := sort.Search(len(live), func(i int) bool { return live[i].arrival >= at }); i < len(live) {
-			it.n = live[i].n
+		if i := sort.Search(len(live), func(i int) bool { return live[i].arrival >= from }); i < len(live) {
+			return live[i].n, nil
 		}
+		return sh.lastN + 1, nil
 	case "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER":
-		if !sequencePattern.MatchString(in.StartingSequenceNumber) {
-			return nil, refuse("ValidationException", "1 validation error detected: Value '%s' at 'startingSequenceNumber' failed to satisfy constraint: Member must satisfy regular expression pattern: 0|([1-9]\\d{0,128})", in.StartingSequenceNumber)
+		if !sequencePattern.MatchString(at.SequenceNumber) {
+			return 0, refuse("ValidationException", "1 validation error detected: Value '%s' at 'startingSequenceNumber' failed to satisfy constraint: Member must satisfy regular expression pattern: 0|([1-9]\\d{0,128})", at.SequenceNumber)
 		}
-		n, ok := sh.parseSequence(in.StartingSequenceNumber)
+		n, ok := sh.parseSequence(at.SequenceNumber)
 		if !ok {
-			return nil, refuse("InvalidArgumentException", "StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid because it did not come from this stream.",
-				in.StartingSequenceNumber, sh.id, st.name, st.account)
+			return 0, refuse("InvalidArgumentException", "StartingSequenceNumber %s used as %s on shard %s in stream %s under account %s is invalid because it did not come from this stream.",
+				at.SequenceNumber, what, sh.id, st.name, st.account)
 		}
-		if in.ShardIteratorType == "AFTER_SEQUENCE_NUMBER" {
+		if at.Type == "AFTER_SEQUENCE_NUMBER" {
 			n++
 		}
-		it.n = n
-	default:
-		return nil, refuse("ValidationException", "1 validation error detected: Value '%s' at 'shardIteratorType' failed to satisfy constraint: Member must satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, AT_TIMESTAMP, AT_SEQUENCE_NUMBER, TRIM_HORIZON]", in.ShardIteratorType)
+		return n, nil
 	}
-	return encode(map[string]string{"ShardIterator": s.sealIterator(it)})
+	return 0, refuse("ValidationException", "1 validation error detected: Value '%s' at '%sType' failed to satisfy constraint: Member must satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, AT_TIMESTAMP, AT_SEQUENCE_NUMBER, TRIM_HORIZON]", at.Type, what)
+}
+
+// collect returns a copy of the records from n on, as many as the limits allow
+// and one at least, their bytes, and how many milliseconds the reading is then
+// behind the tip. The stream's lock is held.
+func (sh *shard) collect(n uint64, limit int, bytes int64, now time.Time) (records []record, size, behind int64) {
+	live := sh.live()
+	from := sh.search(n)
+	to := from
+	for to < len(live) && to-from < limit {
+		if size += live[to].size(); size > bytes && to > from {
+			size -= live[to].size()
+			break
+		}
+		to++
+	}
+	switch {
+	case to < len(live) && to > from:
+		behind = max(1, now.UnixMilli()-live[to-1].arrival)
+	case to < len(live):
+		behind = max(1, now.UnixMilli()-live[to].arrival)
+	}
+	return append([]record(nil), live[from:to]...), size, behind
+}
+
+// atEnd reports whether nothing follows what was read before n: the shard is
+// closed. The stream's lock is held.
+func (sh *shard) atEnd(n uint64) bool {
+	return !sh.closed.IsZero() && sh.search(n) == len(sh.live())
 }
 
 // read is what one GetRecords found.
@@ -198,29 +243,18 @@ func (c *call) read(st *stream, it iterator, limit int) (r read, e *apiError) {
 		return r, e
 	}
 	r.shard = sh
-	live := sh.live()
-	from := sh.search(it.n)
-	to, size := from, int64(0)
-	for !c.effects.emptyRead && to < len(live) && to-from < limit {
-		if size += live[to].size(); size > maxGetBytes && to > from {
-			size -= live[to].size()
-			break
-		}
-		to++
+	if c.effects.emptyRead {
+		limit = 0
 	}
-	r.records = append([]record(nil), live[from:to]...)
+	var size int64
+	r.records, size, r.behind = sh.collect(it.n, limit, maxGetBytes, now)
 	sh.readBytes.tokens -= float64(size)
 	r.next = it
 	r.next.issued = now.UnixMilli()
-	if to > from {
-		r.next.n = live[to-1].n + 1
+	if got := len(r.records); got > 0 {
+		r.next.n = r.records[got-1].n + 1
 	}
-	switch {
-	case to < len(live) && to > from:
-		r.behind = max(1, now.UnixMilli()-live[to-1].arrival)
-	case to < len(live):
-		r.behind = max(1, now.UnixMilli()-live[to].arrival)
-	case !sh.closed.IsZero():
+	if sh.atEnd(r.next.n) {
 		r.ended = true
 		r.children = append([]*shard(nil), sh.children...)
 	}
@@ -244,29 +278,34 @@ func (s *Server) admitRead(sh *shard, st *stream, now time.Time) *apiError {
 
 // answerRead writes the answer by hand: this is the hot path.
 func (s *Server) answerRead(r read) []byte {
-	size := 512
-	for i := range r.records {
-		size += base64.StdEncoding.EncodedLen(len(r.records[i].data)) + len(r.records[i].key) + 192
-	}
-	out := make([]byte, 0, size)
+	out := make([]byte, 0, answerSize(r.records))
 	out = append(out, `{"MillisBehindLatest":`...)
 	out = strconv.AppendInt(out, r.behind, 10)
 	if !r.ended {
 		out = append(append(out, `,"NextShardIterator":"`...), s.sealIterator(r.next)...)
 		out = append(out, '"')
 	} else {
-		out = append(out, `,"NextShardIterator":null,"ChildShards":[`...)
-		for i, child := range r.children {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			out = child.appendChild(out)
-		}
-		out = append(out, ']')
+		out = append(out, `,"NextShardIterator":null`...)
+		out = appendChildren(out, r.children)
 	}
+	out = r.shard.appendRecords(out, r.records)
+	return append(out, '}')
+}
+
+// answerSize is about how many bytes an answer with the records has.
+func answerSize(records []record) int {
+	size := 512
+	for i := range records {
+		size += base64.StdEncoding.EncodedLen(len(records[i].data)) + len(records[i].key) + 192
+	}
+	return size
+}
+
+// appendRecords appends the field Records.
+func (sh *shard) appendRecords(out []byte, records []record) []byte {
 	out = append(out, `,"Records":[`...)
-	for i := range r.records {
-		record := &r.records[i]
+	for i := range records {
+		record := &records[i]
 		if i > 0 {
 			out = append(out, ',')
 		}
@@ -274,13 +313,25 @@ func (s *Server) answerRead(r read) []byte {
 		out = strconv.AppendInt(out, record.arrival/1000, 10)
 		out = append(out, '.')
 		out = appendPadded(out, uint64(record.arrival%1000), 3)
-		out = append(append(out, `,"SequenceNumber":"`...), r.shard.sequence(record.n)...)
+		out = append(append(out, `,"SequenceNumber":"`...), sh.sequence(record.n)...)
 		out = appendQuoted(append(out, `","PartitionKey":`...), record.key)
 		out = append(out, `,"Data":"`...)
 		out = base64.StdEncoding.AppendEncode(out, record.data)
 		out = append(out, `"}`...)
 	}
-	return append(out, ']', '}')
+	return append(out, ']')
+}
+
+// appendChildren appends the field ChildShards.
+func appendChildren(out []byte, children []*shard) []byte {
+	out = append(out, `,"ChildShards":[`...)
+	for i, child := range children {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = child.appendChild(out)
+	}
+	return append(out, ']')
 }
 
 func (sh *shard) appendChild(out []byte) []byte {

@@ -2,6 +2,7 @@ package localaws
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -70,15 +71,25 @@ func (s *Server) MergeShards(arn, shard, adjacent string) error {
 	return nil
 }
 
-// AllowAccount lets another account read and write the stream by its ARN, as
-// a resource policy does.
+// AllowAccount lets another account read and write the stream by its ARN, or
+// subscribe through the consumer by the consumer's, as a resource policy does.
 func (s *Server) AllowAccount(arn, account string) error {
-	st, err := s.streamByARN(arn)
+	streamARN, consumer, _ := strings.Cut(arn, "/consumer/")
+	st, err := s.streamByARN(streamARN)
 	if err != nil {
 		return err
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if consumer != "" {
+		name, _, _ := strings.Cut(consumer, ":")
+		sc := st.consumers[name]
+		if sc == nil || sc.arn != arn {
+			return fmt.Errorf("consumer %s: there is none", arn)
+		}
+		sc.readers[account] = true
+		return nil
+	}
 	st.readers[account] = true
 	return nil
 }

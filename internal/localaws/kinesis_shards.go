@@ -139,7 +139,9 @@ func (f *shardFilter) selects(st *stream, sh *shard, now time.Time) (bool, *apiE
 	return false, refuse("ValidationException", "1 validation error detected: Value '%s' at 'shardFilter.type' failed to satisfy constraint: Member must satisfy enum value set: [AT_TIMESTAMP, AT_TRIM_HORIZON, AT_LATEST, FROM_TIMESTAMP, FROM_TRIM_HORIZON, AFTER_SHARD_ID]", f.Type)
 }
 
-func (st *stream) listed(sh *shard) bool { return sh != nil && st.shards[sh.index] != nil }
+func (st *stream) listed(sh *shard) bool {
+	return sh != nil && sh.index < len(st.shards) && st.shards[sh.index] != nil
+}
 
 // seal makes an opaque token of text that only this server can have made.
 func (s *Server) seal(text []byte) string {

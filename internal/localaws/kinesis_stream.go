@@ -25,6 +25,11 @@ type stream struct {
 	status    string
 	until     time.Time // status holds until then
 	deleted   bool
+	changed   chan struct{} // closed at a change that subscriptions wait for; nil: none waits
+
+	consumers     map[string]*streamConsumer // by name
+	consumerStamp int64                      // of the newest
+	registrations bucket
 }
 
 // shard is a shard of a stream, open or closed.
@@ -100,6 +105,7 @@ func newStream(account, region, name string, count int, created, now time.Time) 
 		arn:     "arn:aws:kinesis:" + region + ":" + account + ":stream/" + name,
 		account: account, region: region, name: name,
 		created: created, retention: 24 * time.Hour, readers: map[string]bool{}, status: "ACTIVE",
+		registrations: newBucket(registrationsPerSecond, now),
 	}
 	starts := shares(count)
 	for i, first := range starts {
@@ -138,6 +144,7 @@ func (st *stream) addShard(now time.Time, first, last hashKey, parent, adjacent 
 func (st *stream) shut(sh *shard, now time.Time) {
 	sh.closed = now
 	sh.lastN++
+	st.wake()
 	st.open = slices.DeleteFunc(st.open, func(o *shard) bool { return o == sh })
 }
 
@@ -166,6 +173,7 @@ func (st *stream) append(sh *shard, key string, data []byte, now time.Time) uint
 	r := record{n: sh.lastN, arrival: sh.lastAt.UnixMilli(), key: key, data: data}
 	sh.records = append(sh.records, r)
 	st.bytes += r.size()
+	st.wake()
 	return r.n
 }
 

@@ -56,6 +56,8 @@ type call struct {
 	form      url.Values
 
 	effects effects // what the faults that matched want of the operation
+
+	subscription *subscription // answers the request, instead of a body; nil: none
 }
 
 // operation handlers by service and name. Each returns a JSON body, or for
@@ -97,6 +99,10 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	s.stats.count(c.service+"."+c.operation, code)
 	if c.effects.dropBefore || c.effects.dropAfter {
 		panic(http.ErrAbortHandler) // closes the connection without an answer
+	}
+	if c.subscription != nil {
+		c.subscription.serve(w)
+		return
 	}
 	if len(answer) > largeAnswer {
 		time.Sleep(turnaround)

@@ -37,6 +37,11 @@ type Config struct {
 	StatusDelay time.Duration
 	// IteratorLifetime is how long a shard iterator lives; 0: 5 minutes.
 	IteratorLifetime time.Duration
+	// SubscriptionLifetime is when a SubscribeToShard ends; 0: 5 minutes.
+	SubscriptionLifetime time.Duration
+	// Heartbeat is how often a subscription gets an event when there are no
+	// records; 0: 5 seconds.
+	Heartbeat time.Duration
 	// SessionLifetime overrides the lifetime of every role session, whatever
 	// AssumeRole asked for; 0: as asked.
 	SessionLifetime time.Duration
@@ -47,6 +52,8 @@ const (
 	defaultListShardsPage   = 1000
 	defaultStreamBytes      = 512 << 20
 	defaultIteratorLifetime = 5 * time.Minute
+	defaultSubscription     = 5 * time.Minute
+	defaultHeartbeat        = 5 * time.Second
 
 	// shutdownTimeout is how long Serve waits for requests in flight.
 	shutdownTimeout = 2 * time.Second
@@ -67,6 +74,9 @@ type Server struct {
 	stats  statistics
 
 	expressions expressionCache
+
+	close   sync.Once // closes closing: no subscription goes on
+	closing chan struct{}
 
 	mu       sync.RWMutex // guards the directories below, never held over a stream's or table's own lock
 	accounts map[string]Credentials
@@ -92,6 +102,7 @@ func New(config Config) *Server {
 		streams:   map[string]*stream{},
 		tables:    map[string]*table{},
 		created:   map[string]int64{},
+		closing:   make(chan struct{}),
 	}
 	if s.now == nil {
 		s.now = func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
@@ -107,6 +118,12 @@ func New(config Config) *Server {
 	}
 	if s.config.IteratorLifetime <= 0 {
 		s.config.IteratorLifetime = defaultIteratorLifetime
+	}
+	if s.config.SubscriptionLifetime <= 0 {
+		s.config.SubscriptionLifetime = defaultSubscription
+	}
+	if s.config.Heartbeat <= 0 {
+		s.config.Heartbeat = defaultHeartbeat
 	}
 	s.sessionLifetime.Store(int64(config.SessionLifetime))
 	s.skew.Store(int64(config.Skew))
@@ -170,6 +187,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		return errors.New("serve: Listen comes first")
 	}
 	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	server.RegisterOnShutdown(func() { s.close.Do(func() { close(s.closing) }) })
 	stopped := make(chan struct{})
 	served := make(chan struct{})
 	go func() {

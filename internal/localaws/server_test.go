@@ -50,7 +50,7 @@ func TestOtherRequests(t *testing.T) {
 		status        int
 	}{
 		{"X-Nothing", "", 404},
-		{"X-Amz-Target", "Kinesis_20131202.SubscribeToShard", 400},
+		{"X-Amz-Target", "Kinesis_20131202.MakeCoffee", 400},
 		{"X-Amz-Target", "Firehose_20150804.PutRecord", 400},
 		{"X-Amz-Target", "Kinesis_20131202.ListStreams", 400}, // not signed
 	} {

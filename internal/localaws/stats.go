@@ -15,6 +15,9 @@ type Stats struct {
 	// Reads are the GetRecords calls by stream ARN and shard
 	// ("arn:… shardId-000000000000"), throttled ones included.
 	Reads map[string]int64 `json:"reads"`
+	// Subscriptions are the SubscribeToShard calls by stream ARN and shard,
+	// refused ones included.
+	Subscriptions map[string]int64 `json:"subscriptions"`
 	// RecordsIn and RecordsOut count records put and returned.
 	RecordsIn  int64 `json:"records_in"`
 	RecordsOut int64 `json:"records_out"`
@@ -30,7 +33,7 @@ type statistics struct {
 }
 
 func (s *statistics) init() {
-	s.Stats = Stats{Calls: map[string]int64{}, Errors: map[string]int64{}, Reads: map[string]int64{}}
+	s.Stats = Stats{Calls: map[string]int64{}, Errors: map[string]int64{}, Reads: map[string]int64{}, Subscriptions: map[string]int64{}}
 }
 
 func (s *statistics) count(operation, code string) {
@@ -48,6 +51,12 @@ func (s *statistics) read(arn, shard string) {
 	s.Reads[arn+" "+shard]++
 }
 
+func (s *statistics) subscribe(arn, shard string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Subscriptions[arn+" "+shard]++
+}
+
 func (s *statistics) add(in, out, trimmed, forSpace int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,6 +72,7 @@ func (s *Server) Stats() Stats {
 	defer s.stats.mu.Unlock()
 	out := s.stats.Stats
 	out.Calls, out.Errors, out.Reads = maps.Clone(out.Calls), maps.Clone(out.Errors), maps.Clone(out.Reads)
+	out.Subscriptions = maps.Clone(out.Subscriptions)
 	return out
 }
 

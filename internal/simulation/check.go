@@ -77,6 +77,11 @@ func (c *checker) wrote(x write) {
 	if x.after.Finished() && !x.before.Finished() {
 		c.continued(h)
 	}
+	if n, ok := parseSequence(x.after.Checkpoint.Sequence); ok {
+		if i := h.after(spot{n, x.after.Checkpoint.Sub}); h.begun(i) != i {
+			c.world.happened("saved in the middle of an aggregate")
+		}
+	}
 	c.rosters(x, h)
 	c.believed(x.after, h)
 }
@@ -293,7 +298,7 @@ func (c *checker) covered(h *shard, p checkpoint.Position) int {
 		return h.since(t)
 	}
 	if n, ok := parseSequence(p.Sequence); ok {
-		return h.after(n)
+		return h.after(spot{n, p.Sub})
 	}
 	if p == checkpoint.ShardEnd {
 		return len(h.records)
@@ -306,7 +311,7 @@ func ordered(p checkpoint.Position) bool { return p.IsNumber() || p == checkpoin
 // short is a position for people: the number without its zeros.
 func (c *checker) short(p checkpoint.Position) string {
 	if n, ok := parseSequence(p.Sequence); ok {
-		return fmt.Sprint("#", n)
+		return spot{n, p.Sub}.String()
 	}
 	if t, ok := p.Time(); ok {
 		return fmt.Sprintf("at %.3f", t.Sub(c.world.began).Seconds())
@@ -326,5 +331,8 @@ func (c *checker) entries(behind map[string]checkpoint.Entry) []string {
 func (h *shard) name() string { return h.stream.source + "/" + h.id[len(h.id)-2:] }
 
 func (r *record) name() string {
-	return fmt.Sprintf("#%d (record %d of key %s in %s)", r.number, r.index, r.key, r.shard.name())
+	if r.void {
+		return fmt.Sprintf("%s (an aggregate of nothing in %s)", r.spot, r.shard.name())
+	}
+	return fmt.Sprintf("%s (record %d of key %s in %s)", r.spot, r.index, r.key, r.shard.name())
 }

@@ -93,6 +93,7 @@ func (h *history) plan() {
 	h.deployed = make(configuration)
 	for i := range sources {
 		s := h.addStream(fmt.Sprint("source-", i+1), 1+d.below("plan", 3))
+		s.kpl = d.chance("plan", 0.5)
 		s.initial = pick(d, "plan", start{}, start{}, start{latest: true}, start{time: h.began.Add(4 * time.Second)})
 		for range 1 + d.below("plan", 3) {
 			h.deployed[s.source] = append(h.deployed[s.source], h.subscriber())
@@ -170,9 +171,23 @@ func (h *history) burst(s *stream, keys, n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	place := "producer " + s.source
+	hotel := func() string { return fmt.Sprint("hotel-", min(h.dice.below(place, keys), h.dice.below(place, keys))) }
+	open := make(map[*shard][]userRecord) // aggregates that are being filled
 	for range n {
-		key := fmt.Sprint("hotel-", min(h.dice.below(place, keys), h.dice.below(place, keys)))
-		h.put(s, key, !h.quiet.Load() && h.dice.chance(place, 0.01))
+		u := userRecord{hotel(), !h.quiet.Load() && h.dice.chance(place, 0.01)}
+		to := s.shardFor(u.key)
+		if open[to] = append(open[to], u); !s.kpl || h.dice.chance(place, 0.15) {
+			h.put(s, open[to]...)
+			delete(open, to)
+		}
+	}
+	for _, to := range s.open() {
+		if len(open[to]) > 0 {
+			h.put(s, open[to]...)
+		}
+	}
+	if s.kpl && h.dice.chance(place, 0.1) {
+		h.happened(h.misplace(s, []string{hotel(), hotel(), hotel()}))
 	}
 }
 

@@ -132,7 +132,7 @@ func (c *client) ListShards(ctx context.Context, in *kinesis.ListShardsInput, _ 
 
 func listed(h *shard, asOf time.Time) types.Shard {
 	s := types.Shard{ShardId: aws.String(h.id),
-		HashKeyRange:        &types.HashKeyRange{StartingHashKey: aws.String(hashKey(h.first, false)), EndingHashKey: aws.String(hashKey(h.last, true))},
+		HashKeyRange:        &types.HashKeyRange{StartingHashKey: aws.String(hashKey(h.from, false)), EndingHashKey: aws.String(hashKey(h.last, true))},
 		SequenceNumberRange: &types.SequenceNumberRange{StartingSequenceNumber: aws.String(sequence(h.start))}}
 	if len(h.parents) > 0 {
 		s.ParentShardId = aws.String(h.parents[0].id)
@@ -172,10 +172,10 @@ func (c *client) GetShardIterator(ctx context.Context, in *kinesis.GetShardItera
 		case types.ShardIteratorTypeTrimHorizon:
 			ok = true
 		case types.ShardIteratorTypeAtSequenceNumber:
-			index = h.after(n - 1)
+			index = h.first(n)
 			c.process.world.happened("stream: read again at the position")
 		case types.ShardIteratorTypeAfterSequenceNumber:
-			index = h.after(n)
+			index = h.first(n + 1)
 		case types.ShardIteratorTypeAtTimestamp:
 			index, ok = h.since(*in.Timestamp), true
 		case types.ShardIteratorTypeLatest:
@@ -229,9 +229,13 @@ func (c *client) answer(out *kinesis.GetRecordsOutput, h *shard, index int, plac
 	if n > 0 && w.fault(place, "stream: empty read that is not the tip", 0.05) {
 		n = 0
 	}
-	for _, r := range h.records[index : index+n] {
-		out.Records = append(out.Records, types.Record{ApproximateArrivalTimestamp: aws.Time(r.arrival), Data: r.body,
-			PartitionKey: aws.String(r.key), SequenceNumber: aws.String(sequence(r.number))})
+	n = h.whole(index+n) - index // never a part of an aggregate
+	for i, r := range h.records[index : index+n] {
+		if i > 0 && h.records[index+i-1].outer == r.outer {
+			continue
+		}
+		out.Records = append(out.Records, types.Record{ApproximateArrivalTimestamp: aws.Time(r.arrival), Data: r.data,
+			PartitionKey: aws.String(r.partitionKey), SequenceNumber: aws.String(sequence(r.outer))})
 	}
 	index += n
 	out.MillisBehindLatest = aws.Int64(0)

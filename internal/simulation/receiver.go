@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/pipeline/deliver"
 )
 
@@ -41,7 +42,7 @@ var errReset = errors.New("connection reset by peer")
 // message is one attempt as it arrives at a receiver.
 type message struct {
 	source   string
-	sequence string
+	position checkpoint.Position
 	key      string
 	body     []byte
 	number   int
@@ -91,11 +92,11 @@ func (w *world) arrive(p *process, to *receiver, m message) *attempt {
 	if p.crashed() {
 		return nil
 	}
-	n, _ := parseSequence(m.sequence)
-	r := w.byNumber[n]
+	n, _ := parseSequence(m.position.Sequence)
+	r := w.byNumber[spot{n, m.position.Sub}]
 	switch {
-	case r == nil || r.shard.stream.source != m.source:
-		w.check.broken("P2", "%s gets record %q of %s, which does not exist", to.name, m.sequence, m.source)
+	case r == nil || r.void || r.shard.stream.source != m.source:
+		w.check.broken("P2", "%s gets record %q of %s, which does not exist", to.name, m.position, m.source)
 		return nil
 	case !bytes.Equal(r.body, m.body) || r.key != m.key:
 		w.check.broken("P2", "%s gets %s changed: key %q, body %q", to.name, r.name(), m.key, m.body)
@@ -159,7 +160,7 @@ func (w *world) gap(ctx context.Context, p *process, letter deliver.DeadLetter) 
 
 // letter writes a dead letter: name is the subscriber's, or empty when the
 // record could not be read and the letter is its source's.
-func (w *world) letter(ctx context.Context, p *process, name, source, seq string) error {
+func (w *world) letter(ctx context.Context, p *process, name, source string, at checkpoint.Position) error {
 	if _, err := p.pass(); err != nil {
 		return err
 	}
@@ -175,9 +176,9 @@ func (w *world) letter(ctx context.Context, p *process, name, source, seq string
 		return errCrashed
 	}
 	w.mu.Lock()
-	n, _ := parseSequence(seq)
-	if r := w.byNumber[n]; r == nil || r.shard.stream.source != source {
-		w.check.broken("P2", "a dead letter for %s has record %q of %s, which does not exist", name, seq, source)
+	n, _ := parseSequence(at.Sequence)
+	if r := w.byNumber[spot{n, at.Sub}]; r == nil || r.void || r.shard.stream.source != source {
+		w.check.broken("P2", "a dead letter for %s has record %s of %s, which does not exist", name, at, source)
 	} else if name == "" {
 		r.durable = r.unreadable
 		w.happened("dead letter of a source")

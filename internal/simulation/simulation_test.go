@@ -106,7 +106,7 @@ func fail(t *testing.T, r simulation.Report) {
 // has gone blind.
 var kinds = []string{
 	"start", "crash", "freeze", "cut off from the table", "credentials lost", "graceful stop",
-	"split", "merge", "several generations at once", "lease deleted", "step back after a crash or loss", "delivered again",
+	"aggregate: empty", "aggregate: out of range", "saved in the middle of an aggregate", "split", "merge", "several generations at once", "lease deleted", "step back after a crash or loss", "delivered again",
 	"configuration: added", "configuration: removed", "configuration: renamed", "configuration: rolled back", "roster: added",
 	"receiver is slow", "receiver fails", "receiver hangs", "receiver is down", "receiver answers 401",
 	"receiver: 400", "receiver: 503", "receiver: answer lost", "receiver: hangs", "receiver: slow answer",

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"crypto/md5"
 	"encoding/binary"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/shardline/shardline/consumers"
 )
 
 // stream is one Kinesis stream in memory. Everything in it is guarded by the
@@ -20,6 +23,7 @@ type stream struct {
 	byID    map[string]*shard    // every shard that there ever was
 	indexes map[string]int       // records so far of each key
 	keys    map[string][]*record // every record by key, in the order of the stream
+	kpl     bool                 // its producer aggregates
 	denied  time.Time            // until when every call is refused
 	initial start                // where the source begins that has no leases
 	seen    time.Time            // its first lease was created; zero: not yet
@@ -30,7 +34,7 @@ type stream struct {
 type shard struct {
 	stream   *stream
 	id       string
-	first    uint64 // hash, inclusive
+	from     uint64 // hash, inclusive
 	last     uint64 // hash, inclusive
 	start    uint64 // sequence number at its creation
 	created  time.Time
@@ -44,17 +48,40 @@ type shard struct {
 	leased   bool // it has, or had, a lease
 }
 
-// record is a record that the stream has acknowledged.
+// record is a user record that the stream has acknowledged.
 type record struct {
+	spot
 	id         int // index in world.records
 	shard      *shard
-	number     uint64
 	key        string
 	index      int // from 1, among the records of its key in this stream: its lineage
 	arrival    time.Time
 	body       []byte
 	unreadable bool
 	durable    bool // unreadable, and in the dead letters of its source
+	void       bool // stands for an aggregate of which nobody is to get anything
+
+	// What the stream holds: the same for all records of an aggregate.
+	data         []byte
+	partitionKey string
+}
+
+// spot is where a user record is: the number of the record that holds it, and
+// its index in there.
+type spot struct {
+	outer uint64
+	sub   int64
+}
+
+func (s spot) String() string {
+	if s.sub == 0 {
+		return fmt.Sprint("#", s.outer)
+	}
+	return fmt.Sprint("#", s.outer, ":", s.sub)
+}
+
+func (s spot) compare(o spot) int {
+	return cmp.Or(cmp.Compare(s.outer, o.outer), cmp.Compare(s.sub, o.sub))
 }
 
 // sequence is a sequence number as the service writes them: 56 digits.
@@ -103,7 +130,7 @@ func (w *world) addStream(source string, shards int) *stream {
 }
 
 func (w *world) addShard(s *stream, first, last uint64, parents ...*shard) *shard {
-	h := &shard{stream: s, id: fmt.Sprintf("shardId-%012d", len(s.shards)), first: first, last: last,
+	h := &shard{stream: s, id: fmt.Sprintf("shardId-%012d", len(s.shards)), from: first, last: last,
 		start: w.number(), created: time.Now(), parents: parents}
 	s.shards = append(s.shards, h)
 	s.byID[h.id] = h
@@ -127,38 +154,95 @@ func (s *stream) open() []*shard {
 	return slices.DeleteFunc(slices.Clone(s.shards), func(h *shard) bool { return !h.closed.IsZero() })
 }
 
-// put acknowledges a record. w.mu is held.
-func (w *world) put(s *stream, key string, unreadable bool) *record {
+// emptyAggregate has a table with one key, and no user record.
+func emptyAggregate() []byte {
+	message := []byte{0x0a, 1, 'k'}
+	digest := md5.Sum(message)
+	return slices.Concat([]byte{0xf3, 0x89, 0x9a, 0xc2}, message, digest[:])
+}
+
+// shardFor is the open shard that takes a key.
+func (s *stream) shardFor(key string) *shard {
 	hash := hashOf(key)
 	for _, h := range s.open() {
-		if h.first > hash || hash > h.last {
-			continue
+		if h.from <= hash && hash <= h.last {
+			return h
 		}
-		s.indexes[key]++
-		r := &record{id: len(w.records), shard: h, number: w.number(), key: key, index: s.indexes[key],
-			arrival: time.Now().Truncate(time.Millisecond), unreadable: unreadable}
-		r.body = fmt.Appendf(nil, "record %d of %s in %s", r.index, key, s.source)
-		if unreadable {
-			r.body = append([]byte("unreadable "), r.body...)
-		}
-		h.records = append(h.records, r)
-		s.keys[key] = append(s.keys[key], r)
-		w.records = append(w.records, r)
-		w.byNumber[r.number] = r
-		return r
 	}
 	panic("no open shard for key " + key)
+}
+
+// userRecord is what a producer wants to put.
+type userRecord struct {
+	key        string
+	unreadable bool
+}
+
+// put acknowledges a record of its own, or several that one shard takes as one
+// aggregate. w.mu is held.
+func (w *world) put(s *stream, all ...userRecord) {
+	h, outer, arrival := s.shardFor(all[0].key), w.number(), time.Now().Truncate(time.Millisecond)
+	var aggregate []consumers.UserRecord
+	records := make([]*record, len(all))
+	for i, u := range all {
+		s.indexes[u.key]++
+		r := &record{spot: spot{outer, int64(i)}, id: len(w.records), shard: h, key: u.key, index: s.indexes[u.key],
+			arrival: arrival, unreadable: u.unreadable, partitionKey: all[0].key}
+		r.body = fmt.Appendf(nil, "record %d of %s in %s", r.index, u.key, s.source)
+		if u.unreadable {
+			r.body = append([]byte("unreadable "), r.body...)
+		}
+		r.data = r.body
+		h.records = append(h.records, r)
+		s.keys[u.key] = append(s.keys[u.key], r)
+		w.records = append(w.records, r)
+		w.byNumber[r.spot] = r
+		records[i] = r
+		aggregate = append(aggregate, consumers.UserRecord{PartitionKey: u.key, Data: r.body})
+	}
+	if len(all) == 1 {
+		return
+	}
+	data := consumers.Aggregate(aggregate)
+	for _, r := range records {
+		r.data = data
+	}
+}
+
+// misplace puts an aggregate of which nobody is to get anything: one with a
+// user record of another shard, which its producer puts again, or, where one
+// shard takes everything, one that holds nothing. w.mu is held.
+func (w *world) misplace(s *stream, keys []string) string {
+	h := s.shardFor(keys[0])
+	var aggregate []consumers.UserRecord
+	kind := "aggregate: empty"
+	for _, key := range keys {
+		aggregate = append(aggregate, consumers.UserRecord{PartitionKey: key, Data: []byte("of another shard")})
+		if s.shardFor(key) != h {
+			kind = "aggregate: out of range"
+		}
+	}
+	data := consumers.Aggregate(aggregate)
+	if kind == "aggregate: empty" {
+		aggregate, data = nil, emptyAggregate()
+	}
+	r := &record{spot: spot{w.number(), int64(max(0, len(aggregate)-1))}, id: len(w.records), shard: h, void: true,
+		arrival: time.Now().Truncate(time.Millisecond), data: data, partitionKey: keys[0]}
+	h.records = append(h.records, r)
+	w.records = append(w.records, r)
+	w.byNumber[r.spot] = r
+	return kind
 }
 
 // split divides an open shard in two; w.mu is held.
 func (w *world) split(s *stream) bool {
 	open := s.open()
 	h := open[w.dice.below("reshard", len(open))]
-	if h.last-h.first < 4 || len(open) >= maxOpenShards {
+	if h.last-h.from < 4 || len(open) >= maxOpenShards {
 		return false
 	}
-	middle := h.first + (h.last-h.first)/2
-	w.addShard(s, h.first, middle, h)
+	middle := h.from + (h.last-h.from)/2
+	w.addShard(s, h.from, middle, h)
 	w.addShard(s, middle+1, h.last, h)
 	w.logf("%s: %s splits", s.source, h.id)
 	return true
@@ -172,10 +256,10 @@ func (w *world) merge(s *stream) bool {
 	if len(open) < 2 {
 		return false
 	}
-	sort.Slice(open, func(i, j int) bool { return open[i].first < open[j].first })
+	sort.Slice(open, func(i, j int) bool { return open[i].from < open[j].from })
 	i := w.dice.below("reshard", len(open)-1)
 	a, b := open[i], open[i+1]
-	w.addShard(s, a.first, b.last, a, b)
+	w.addShard(s, a.from, b.last, a, b)
 	w.logf("%s: %s and %s merge", s.source, a.id, b.id)
 	return true
 }
@@ -198,7 +282,7 @@ func (w *world) trim(s *stream) (records, shards bool) {
 		return false, false
 	}
 	for _, h := range s.shards {
-		if n := w.check.saved(h); n > h.trimmed {
+		if n := h.begun(w.check.saved(h)); n > h.trimmed {
 			h.trimmed, records = n, true
 		}
 		// A generation that is trimmed before anybody has seen it breaks the
@@ -212,9 +296,30 @@ func (w *world) trim(s *stream) (records, shards bool) {
 	return records, shards
 }
 
-// after is the index of the first record behind a sequence number.
-func (h *shard) after(n uint64) int {
-	return sort.Search(len(h.records), func(i int) bool { return h.records[i].number > n })
+// after is the index of the first user record behind a spot.
+func (h *shard) after(s spot) int {
+	return sort.Search(len(h.records), func(i int) bool { return h.records[i].compare(s) > 0 })
+}
+
+// first is the index of the first user record with a sequence number, or behind it.
+func (h *shard) first(n uint64) int {
+	return sort.Search(len(h.records), func(i int) bool { return h.records[i].outer >= n })
+}
+
+// begun is i, or the index of the aggregate's first user record that i is in
+// the middle of; whole is the end of that aggregate.
+func (h *shard) begun(i int) int {
+	for i > 0 && i < len(h.records) && h.records[i].outer == h.records[i-1].outer {
+		i--
+	}
+	return i
+}
+
+func (h *shard) whole(i int) int {
+	for i > 0 && i < len(h.records) && h.records[i].outer == h.records[i-1].outer {
+		i++
+	}
+	return i
 }
 
 // since is the index of the first record that arrived at t or later.

@@ -57,7 +57,7 @@ func (t *truth) before(r *record) bool {
 func (t *truth) needless(r *record) bool { return r.unreadable || t.before(r) }
 
 // through says that a saved position may pass a record.
-func (t *truth) through(r *record) bool { return t.settled[r] || r.durable || t.before(r) }
+func (t *truth) through(r *record) bool { return t.settled[r] || r.durable || r.void || t.before(r) }
 
 // frontier is how many records from the front of a shard are through.
 func (t *truth) frontier(h *shard) int {

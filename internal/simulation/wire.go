@@ -109,7 +109,7 @@ type transport struct {
 }
 
 func (t transport) Send(ctx context.Context, m *deliver.Message) deliver.Answer {
-	answer := t.process.world.receive(ctx, t.process, t.to, message{source: m.Shard.Source, sequence: m.Record.Position.Sequence,
+	answer := t.process.world.receive(ctx, t.process, t.to, message{source: m.Shard.Source, position: m.Record.Position,
 		key: m.Record.Key, body: m.Record.Data, number: m.Attempt})
 	if answer.err != nil {
 		return deliver.Answer{Reason: deliver.ReasonConnection, Detail: answer.err.Error()}
@@ -125,5 +125,5 @@ func (b letterBox) Put(ctx context.Context, letter deliver.DeadLetter) error {
 	if letter.Gap != nil {
 		return b.process.world.gap(ctx, b.process, letter)
 	}
-	return b.process.world.letter(ctx, b.process, letter.Destination, letter.Source, letter.Sequence)
+	return b.process.world.letter(ctx, b.process, letter.Destination, letter.Source, checkpoint.Number(letter.Sequence, letter.SubSequence))
 }

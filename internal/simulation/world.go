@@ -30,7 +30,7 @@ type world struct {
 	streams   []*stream
 	processes []*process // every one that there ever was
 	records   []*record
-	byNumber  map[uint64]*record
+	byNumber  map[spot]*record
 	table     *checkpoint.Memory   // written under mu, so that the checker sees every write by itself
 	written   map[string]time.Time // last write of each lease
 	check     *checker
@@ -41,7 +41,7 @@ const logLines = 30_000
 
 func newWorld(seed uint64) *world {
 	w := &world{dice: newDice(seed), began: time.Now(), counts: make(map[string]int), storms: make(map[string]time.Time),
-		byNumber: make(map[uint64]*record), table: &checkpoint.Memory{}, written: make(map[string]time.Time)}
+		byNumber: make(map[spot]*record), table: &checkpoint.Memory{}, written: make(map[string]time.Time)}
 	w.check = &checker{world: w, ever: make(map[*shard]map[string]bool), settled: make(map[string]int)}
 	return w
 }

@@ -155,7 +155,8 @@ const (
 	MultiStream  = "multi_stream"
 	SingleStream = "single_stream"
 
-	ReadPolling = "polling"
+	ReadPolling        = "polling"
+	ReadEnhancedFanOut = "enhanced_fan_out"
 
 	OutOfRangeDrop    = "drop"
 	OutOfRangeDeliver = "deliver"

@@ -23,11 +23,16 @@ type Source struct {
 	// now on), or an RFC 3339 time. It has no default, since a wrong guess
 	// either floods the receivers or skips records.
 	InitialPosition InitialPosition `yaml:"initial_position" required:"true"`
-	// How shards are read. `polling`: GetRecords, no charge per consumer.
-	Read string `yaml:"read" enum:"polling" later:"enhanced_fan_out"`
+	// How shards are read. `polling`: GetRecords; a shard's five reads and 2 MB
+	// a second are shared with its other consumers. `enhanced_fan_out`: the
+	// service pushes records, with 2 MB a second and shard that nobody shares,
+	// within some 70 ms, for a charge per shard-hour and GB. While no stream
+	// consumer is to be had it is read by polling.
+	Read string `yaml:"read" enum:"polling,enhanced_fan_out"`
 	// The pause after a read that reached the tip of a shard; 200ms to 4m.
 	// Shorter adds less latency; a shard answers five reads a second to all
-	// its consumers together.
+	// its consumers together. With `enhanced_fan_out` it counts while that is
+	// not to be had.
 	PollInterval time.Duration `yaml:"poll_interval"`
 	// What becomes of an aggregated record (of the Kinesis Producer Library)
 	// that holds a user record with a hash key of another shard. `drop`: none of
@@ -36,8 +41,11 @@ type Source struct {
 	// it, for producers that aggregate without regard to shards and send nothing
 	// again.
 	OutOfRange string `yaml:"out_of_range" enum:"drop,deliver"`
-	// The name of the stream consumer for enhanced fan-out.
-	ConsumerName string `yaml:"consumer_name" later:"true"`
+	// The name of the stream consumer for enhanced fan-out: letters, digits,
+	// `_`, `.`, `-`; at most 128. Empty: the application's name. It is registered
+	// when it does not exist, never deregistered, and must be no other
+	// application's: two with one name take each other's records away.
+	ConsumerName string `yaml:"consumer_name"`
 	// What keeps records in order: records with the same key are delivered
 	// one after another. `partition_key`: the record's partition key.
 	// `hotel_code`: the hotel code in the OpenTravel message; a message with
@@ -63,6 +71,18 @@ func (s *Source) SubscriberNames(c *Config) []string {
 		names[i] = c.Destinations[i].Name
 	}
 	return names
+}
+
+// Consumer is the name of the stream consumer that s is read as; empty: it is
+// read by polling.
+func (s *Source) Consumer(c *Config) string {
+	switch {
+	case s.Read != ReadEnhancedFanOut:
+		return ""
+	case s.ConsumerName != "":
+		return s.ConsumerName
+	}
+	return c.Application
 }
 
 // Subscribers is a list of names, or all destinations.

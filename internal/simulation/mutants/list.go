@@ -11,16 +11,27 @@ type change struct{ folder, find, put string }
 
 // mutants are the defects, in the order of the way of a record.
 var mutants = []mutant{
-	{"the reader begins AFTER the position and drops one as its own", []change{
+	{"the reader begins AFTER the position, also in the middle of an aggregate", []change{
 		{"consumers", `types.ShardIteratorTypeAtSequenceNumber, aws.String(r.from.Sequence)`,
 			`types.ShardIteratorTypeAfterSequenceNumber, aws.String(r.from.Sequence)`},
+	}},
+	{"the first record of a reading is dropped as settled", []change{
 		{"consumers", `	gap := p.prove(raw[0])
 `, `	var gap *pipeline.Gap
 	if p.proving {
 		p.proving = false
-		raw = raw[1:]
+		if raw = raw[1:]; len(raw) == 0 {
+			return p.more(), nil
+		}
 	}
 `},
+	}},
+	{"an aggregate's user records have one position", []change{
+		{"consumers", `		r.Position.Sub = p.inner.next
+`, ``},
+	}},
+	{"an aggregate with a user record of another shard is delivered", []change{
+		{"consumers", `case p.source.outOfRange == DropOutOfRange && !a.within(p.hashKeys):`, `case p.source.outOfRange == DropOutOfRange && !a.within(allHashKeys):`},
 	}},
 	{"the highest settled position is saved, not the contiguous one", []change{
 		{"pipeline", `	e := c.done.Load()

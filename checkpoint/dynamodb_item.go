@@ -38,6 +38,7 @@ const (
 	aRoster    = "roster"              // fingerprint of a roster item of the state table
 	aBehind    = "behind"              // M: subscriber to entry
 	aBehindRef = "behindRef"           // the items of the state table with the entries that are too many
+	aStream    = "stream"              // of a single-stream table: account:stream:epoch
 	aInstant   = "checkpointTimestamp" // of AT_TIMESTAMP or LATEST, Unix milliseconds
 )
 
@@ -48,7 +49,11 @@ func encodeNew(l Lease, positions item) item {
 	it[aLeaseKey] = textValue(l.Key)
 	it[aCounter] = numberValue(0)
 	it[aSwitches] = numberValue(0)
-	if l.Stream != "" {
+	switch {
+	case l.Stream == "":
+	case l.Key == l.Shard: // single_stream: KCL's own attributes would say that it is not
+		it[aStream] = textValue(l.Stream)
+	default:
 		it[aStreamName], it[aShardID] = textValue(l.Stream), textValue(l.Shard)
 	}
 	for name, s := range map[string]string{aHashFrom: l.HashFrom, aHashTo: l.HashTo} {
@@ -84,6 +89,9 @@ func (u *update) setCheckpoint(p Position) {
 func (d *DynamoDB) decode(ctx context.Context, it item) (Lease, error) {
 	r := reading{item: it, table: d.table, key: text(it, aLeaseKey)}
 	l := r.lease(d.format)
+	if d.format == SingleStream {
+		l.Stream = text(it, aStream)
+	}
 	if r.err != nil {
 		return Lease{}, r.err
 	}

@@ -36,7 +36,7 @@ type Saved struct {
 // Lease is an item of the lease table.
 type Lease struct {
 	Key     string // the lease key: Shard, or Stream:Shard in a multi-stream table
-	Stream  string // account:stream:epoch in a multi-stream table, else empty
+	Stream  string // account:stream:epoch; empty in a single-stream table: not known
 	Shard   string
 	Owner   string // worker id; empty: nobody
 	Counter int64  // grows with every write of the owner

@@ -130,7 +130,7 @@ func (r *fanOut) Read(ctx context.Context) (pipeline.Batch, error) {
 	case r.problem != nil:
 		return pipeline.Batch{}, r.over(ctx)
 	case r.subscription != nil:
-		return pipeline.Batch{Lag: r.lag}, nil
+		return pipeline.Batch{Lag: r.lag, Continues: true}, nil
 	}
 	arn := r.consumer.current()
 	if arn == "" {
@@ -138,11 +138,11 @@ func (r *fanOut) Read(ctx context.Context) (pipeline.Batch, error) {
 	}
 	if time.Now().Before(r.earliest) {
 		r.due = r.earliest
-		return pipeline.Batch{Lag: r.lag}, nil
+		return pipeline.Batch{Lag: r.lag, Continues: true}, nil
 	}
 	err := r.subscribe(ctx, arn)
 	if err == nil {
-		return pipeline.Batch{Lag: r.lag}, nil
+		return pipeline.Batch{Lag: r.lag, Continues: true}, nil
 	}
 	if r.consumer.current() != arn {
 		return r.poll(ctx)
@@ -175,7 +175,9 @@ func (r *fanOut) hand(e *types.SubscribeToShardEvent) pipeline.Batch {
 		r.Close()
 		r.through(e.ChildShards)
 	}
-	return r.closing(pipeline.Batch{Records: records, Lag: r.lag, Gap: gap})
+	batch := pipeline.Batch{Records: records, Lag: r.lag, Gap: gap, Continues: !r.anew}
+	r.anew = false
+	return r.closing(batch)
 }
 
 // beyond says whether a sequence number is behind the progress. To continue
@@ -218,7 +220,7 @@ func (r *fanOut) subscribe(ctx context.Context, arn string) error {
 		return r.failedSubscription(ctx, arn, f)
 	}
 	r.consumer.subscribed(arn)
-	r.subscription, r.arn, r.began = subscription, arn, time.Now()
+	r.subscription, r.arn, r.began, r.anew = subscription, arn, time.Now(), true
 	r.apart(subscribeInterval)
 	r.renew = r.began.Add(renewAfter + rand.N(renewWithin))
 	r.iterator = ""

@@ -38,6 +38,7 @@ type reader struct {
 
 	iterator string // empty: get one
 	issued   time.Time
+	anew     bool          // nothing was read with it, or one made of it, yet
 	lag      time.Duration // of the last read
 
 	ended bool           // iterator and children are through; say which ones follow
@@ -80,7 +81,7 @@ func (r *reader) Wait(ctx context.Context) error {
 // error the next Read continues at the same place.
 func (r *reader) Read(ctx context.Context) (pipeline.Batch, error) {
 	if r.left() {
-		return r.closing(pipeline.Batch{Records: r.more(), Lag: r.lag}), nil
+		return r.closing(pipeline.Batch{Records: r.more(), Lag: r.lag, Continues: true}), nil
 	}
 	if r.end.End {
 		return r.end, nil
@@ -190,7 +191,7 @@ func (r *reader) position(ctx context.Context) error {
 		// The next iterator must not skip what arrives from here on.
 		r.from = checkpoint.At(serverTime(out.ResultMetadata, start).Add(-latestMargin))
 	}
-	r.iterator, r.issued = *out.ShardIterator, issued
+	r.iterator, r.issued, r.anew = *out.ShardIterator, issued, true
 	r.proving = r.from.IsNumber()
 	return nil
 }
@@ -242,7 +243,9 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 	if r.iterator == "" {
 		r.through(out.ChildShards)
 	}
-	return r.closing(pipeline.Batch{Records: records, Lag: r.lag, Gap: gap})
+	batch := pipeline.Batch{Records: records, Lag: r.lag, Gap: gap, Continues: !r.anew}
+	r.anew = false
+	return r.closing(batch)
 }
 
 // through notes that the shard has nothing behind what was taken. Without

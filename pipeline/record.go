@@ -99,6 +99,10 @@ type Batch struct {
 	End      bool               // the shard is closed and this was its last batch
 	Children []checkpoint.Shard // with End: the shards that continue it
 	Gap      *Gap               // records before these that the stream has trimmed; nil: none
+	// Continues: it was read with what the batch before it gave, and of the same
+	// stream for certain. Otherwise the stream's name was used, and the worker
+	// makes sure that it is still the same stream.
+	Continues bool
 }
 
 // Gap is where records may be lost: the stream trimmed them before they were

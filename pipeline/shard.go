@@ -22,11 +22,12 @@ var (
 // own goroutine reads the positions beside it.
 type shard struct {
 	worker *Worker
-	source *source
+	source *epoch
 	tenure *checkpoint.Tenure
 	logger *zap.Logger
 
-	reported *Gap // owned by serve: the last gap, once it is durable
+	reported *Gap   // owned by serve: the last gap, once it is durable
+	closed   func() // the shard is no longer read here; once
 
 	mu      sync.Mutex
 	plan    plan
@@ -41,7 +42,7 @@ type shard struct {
 // the lease is to be given up, or the tenure is lost.
 func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 	lease := t.Lease()
-	src := w.sourceOf(lease)
+	src := w.epochOf(lease)
 	if src == nil {
 		return fmt.Errorf("lease %s: its source is not known (yet)", lease.Key)
 	}
@@ -49,9 +50,10 @@ func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 		logger: w.logger.With(zap.String("source", src.name), zap.String("shard", lease.Shard))}
 	t.Positions(s.saved)
 	defer w.metrics.serve(src.name, lease.Shard, t)()
-	defer src.closed(lease.Shard)
+	s.closed = sync.OnceFunc(func() { src.closed(lease.Shard) })
+	defer s.closed()
 
-	saved, err := w.resolved(ctx, src, lease.Saved)
+	saved, err := w.resolved(ctx, src.source, lease.Saved)
 	if err != nil {
 		return err
 	}
@@ -69,7 +71,7 @@ func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 }
 
 // parents reads the leases of a lease's parents that still exist.
-func (w *Worker) parents(ctx context.Context, src *source, lease checkpoint.Lease) ([]checkpoint.Lease, error) {
+func (w *Worker) parents(ctx context.Context, src *epoch, lease checkpoint.Lease) ([]checkpoint.Lease, error) {
 	var parents []checkpoint.Lease
 	for _, id := range lease.Parents {
 		p, err := w.store.Get(ctx, src.leaseKey(id))
@@ -146,6 +148,9 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 	err := s.read(reading, log, lease, p)
 	stopReading(nil)
 	watch.Wait()
+	if errors.Is(err, errReplaced) && ctx.Err() == nil {
+		err = s.outlive(ctx, log)
+	}
 	if err != nil && ctx.Err() == nil && (errors.Is(err, errDraining) || errors.Is(err, errGateOpened)) {
 		s.drain(ctx, cancelAttempts)
 	} else if err != nil {
@@ -241,7 +246,10 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 			batch, err = s.gone(ctx, log, lease, p)
 		}
 		var unkept error
-		if err == nil && batch.Gap != nil {
+		if err == nil && !batch.Continues {
+			unkept = s.same(ctx)
+		}
+		if err == nil && unkept == nil && batch.Gap != nil {
 			unkept = s.gap(ctx, p, *batch.Gap)
 		}
 		if err == nil && unkept == nil {
@@ -265,7 +273,7 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 // gone is the end of a shard that the stream trimmed before it was read to its
 // end: a gap, and the shards that continue it.
 func (s *shard) gone(ctx context.Context, log *Log, lease checkpoint.Lease, p plan) (Batch, error) {
-	shards, _, err := s.source.config.Source.Shards(ctx)
+	shards, err := s.source.shards(ctx)
 	if err != nil {
 		return Batch{}, err
 	}

@@ -29,9 +29,15 @@ func describeKeyed(key string, _ []byte) (pipeline.Description, error) {
 // runSource runs a worker with one source until stop is called.
 func runSource(t *testing.T, store checkpoint.Store, source pipeline.SourceConfig) (stop func()) {
 	t.Helper()
+	return runFormat(t, store, checkpoint.MultiStream, source)
+}
+
+// runFormat is runSource with a table of a format.
+func runFormat(t *testing.T, store checkpoint.Store, format checkpoint.KeyFormat, source pipeline.SourceConfig) (stop func()) {
+	t.Helper()
 	reg, began := prometheus.NewRegistry(), time.Now()
 	w := pipeline.NewWorker(pipeline.Config{
-		ID: fmt.Sprint("worker-", began.UnixNano()), Store: store, Format: checkpoint.MultiStream, Failover: 10 * time.Second,
+		ID: fmt.Sprint("worker-", began.UnixNano()), Store: store, Format: format, Failover: 10 * time.Second,
 		Sources: []pipeline.SourceConfig{source}, Window: 64 << 20, DrainTimeout: 5 * time.Second,
 		Metrics: pipeline.NewMetrics(reg), LeaseMetrics: checkpoint.NewMetrics(reg), Logger: zaptest.NewLogger(t),
 		Clock: func() time.Duration { return time.Since(began) },

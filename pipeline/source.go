@@ -56,11 +56,12 @@ type source struct {
 	format      checkpoint.KeyFormat
 	logger      *zap.Logger
 	metrics     *Metrics
-	pinned      time.Time // owned by discover: where latest begins; zero: not listed yet
+	looks       chan struct{} // capacity 1: the discovery is to look now
+	asking      chan struct{} // capacity 1: whoever has put something in calls Source.Stream
 
 	mu      sync.Mutex
-	known   bool               // stream is set
-	stream  Stream             // written once, before known
+	epoch   *epoch             // nil: not known yet; replaced, its stream does not change
+	asked   *description       // the call of Source.Stream that comes next; nil: nobody has asked
 	trouble map[string]trouble // by shard, "" for the discovery: what failed the last time
 	state   SourceState
 	cause   error // the meaning of state.Reason
@@ -69,6 +70,7 @@ type source struct {
 func newSource(c SourceConfig, format checkpoint.KeyFormat, logger *zap.Logger, m *Metrics) *source {
 	s := &source{name: c.Source.Name(), config: c, format: format, metrics: m, initials: make(map[string]Initial),
 		logger: logger.With(zap.String("source", c.Source.Name())), trouble: make(map[string]trouble),
+		looks: make(chan struct{}, 1), asking: make(chan struct{}, 1),
 		state: SourceState{Name: c.Source.Name(), Reason: notReachedYet, Since: time.Now()}}
 	for _, d := range c.Subscribers {
 		s.subscribers = append(s.subscribers, d.Subscriber)
@@ -76,37 +78,13 @@ func newSource(c SourceConfig, format checkpoint.KeyFormat, logger *zap.Logger, 
 	}
 	m.up.WithLabelValues(s.name).Set(0)
 	m.gaps.WithLabelValues(s.name)
+	m.garbage.WithLabelValues(s.name).Set(0)
 	m.unreadable.WithLabelValues(s.name)
 	return s
 }
 
 // notReachedYet is the reason before the first discovery has ended.
 const notReachedYet = "not reached yet"
-
-// identity is the stream's, once it is known.
-func (s *source) identity() (Stream, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stream, s.known
-}
-
-// identify notes which stream it is, once: whoever has seen that it is known
-// reads it without a lock.
-func (s *source) identify(stream Stream) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.known {
-		s.stream, s.known = stream, true
-	}
-}
-
-func (s *source) streamID() string {
-	return checkpoint.StreamID(s.stream.Account, s.stream.Name, s.stream.Created)
-}
-
-func (s *source) leaseKey(shard string) string {
-	return checkpoint.LeaseKey(s.format, s.streamID(), shard)
-}
 
 // listed notes the outcome of a discovery.
 func (s *source) listed(err error) {
@@ -164,7 +142,7 @@ func (s *source) note(of string, err error) {
 		}
 	}
 	switch {
-	case down == nil && !s.state.Up && !s.known:
+	case down == nil && !s.state.Up && s.epoch == nil:
 	case down == nil && !s.state.Up:
 		s.cause = nil
 		s.state = SourceState{Name: s.name, Up: true, Since: time.Now()}
@@ -269,47 +247,55 @@ func (w *Worker) discover(ctx context.Context, s *source) {
 		} else {
 			backoff = discoverBackoff
 		}
-		if !sleep(ctx, wait/2+rand.N(wait/2)) {
+		if e := s.current(); e != nil && e.garbage > 0 {
+			wait = min(wait, w.failover)
+		}
+		if !s.rest(ctx, jitter(wait)) {
 			return
 		}
 	}
 }
 
+// rest waits until the next audit is due, or somebody asks for it; false: ctx
+// has ended.
+func (s *source) rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.looks:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// jitter is a random half of d, and the other half.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
+
 // audit creates the leases of a source that are missing and removes those
-// that are through.
+// that are through, or of an earlier epoch.
 func (w *Worker) audit(ctx context.Context, s *source) error {
-	stream, err := s.config.Source.Stream(ctx)
-	if err != nil {
-		return fmt.Errorf("describe the stream: %w", err)
-	}
-	if known, ok := s.identity(); ok && !known.Created.Equal(stream.Created) {
-		return fmt.Errorf("stream %s was deleted and made again at %s: restart the workers to read the new one", stream.ARN, stream.Created)
-	}
-	shards, now, err := s.config.Source.Shards(ctx)
-	if err != nil {
-		return fmt.Errorf("list the shards: %w", err)
-	}
-	s.identify(stream)
-	leases, err := w.leasesOf(ctx, s)
+	e, shards, now, err := s.list(ctx)
 	if err != nil {
 		return err
 	}
-	// Latest is the service's own time, less a margin for the seconds of its
-	// date and for clocks that differ between its hosts. What a first try could
-	// not create begins there too; by then a closed shard may hold something
-	// newer, so that this listing is no longer the tip.
-	tip := s.config.Initial.latest && (s.pinned.IsZero() || len(leases) > 0)
-	if s.pinned.IsZero() {
-		s.pinned = now.Add(-latestMargin)
+	leases, err := w.store.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list the leases: %w", err)
 	}
-	initial := s.config.Initial.position(checkpoint.At(s.pinned))
+	if err := w.sweep(ctx, e, leases); err != nil {
+		return err
+	}
+	leases = slices.DeleteFunc(leases, func(l checkpoint.Lease) bool { return !e.owns(l) })
+	initial, tip := e.begin(now, len(leases) > 0)
 	if w.shared { // rosters say nothing there: children that KCL made have none
 		for i := range leases {
 			leases[i].Roster = nil
 		}
 	}
 	create, remove := checkpoint.Audit(shards, leases, initial, tip)
-	if err := w.createAll(ctx, s, create); err != nil {
+	if err := w.createAll(ctx, e, create); err != nil {
 		return err
 	}
 	for _, l := range remove {
@@ -332,7 +318,7 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 const createAtOnce = 16
 
 // createAll creates leases, ancestors first: none before those of its parents.
-func (w *Worker) createAll(ctx context.Context, s *source, create []checkpoint.Lease) error {
+func (w *Worker) createAll(ctx context.Context, e *epoch, create []checkpoint.Lease) error {
 	for len(create) > 0 {
 		waiting := make(map[string]bool, len(create))
 		for _, l := range create {
@@ -353,13 +339,17 @@ func (w *Worker) createAll(ctx context.Context, s *source, create []checkpoint.L
 		g.SetLimit(createAtOnce)
 		for _, l := range now {
 			g.Go(func() error {
-				l.Stream = s.streamIDIn(w.format)
-				l.Key = s.leaseKey(l.Shard)
-				l.Checkpoint = w.sentinel(s, l.Checkpoint)
-				if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
+				l.Stream = e.id()
+				l.Key = e.leaseKey(l.Shard)
+				l.Checkpoint = w.sentinel(e.source, l.Checkpoint)
+				err := w.store.Create(ctx, l)
+				switch {
+				case errors.Is(err, checkpoint.ErrExists):
+					return nil
+				case err != nil:
 					return fmt.Errorf("create lease %s: %w", l.Key, err)
 				}
-				s.logger.Info("lease created", zap.String("shard", l.Shard), zap.Stringer("position", l.Checkpoint))
+				e.logger.Info("lease created", zap.String("shard", l.Shard), zap.Stringer("position", l.Checkpoint))
 				return nil
 			})
 		}
@@ -371,11 +361,22 @@ func (w *Worker) createAll(ctx context.Context, s *source, create []checkpoint.L
 	return nil
 }
 
-const latestMargin = 5 * time.Second
-
-func (s *source) streamIDIn(format checkpoint.KeyFormat) string {
-	if format == checkpoint.SingleStream {
-		return ""
+// begin says where shards without leases begin, for checkpoint.Audit. Latest is
+// the service's own time at first sight, less a margin for the seconds of its
+// date and for clocks that differ between its hosts. What a first try could
+// not create begins there too; by then a closed shard may hold something
+// newer, so that this listing is no longer the tip. A stream that was made
+// again has nothing that is older than the application: it begins at its
+// beginning.
+func (e *epoch) begin(now time.Time, leased bool) (initial checkpoint.Position, tip bool) {
+	if e.config.Initial.latest && e.again {
+		return checkpoint.TrimHorizon, false
 	}
-	return s.streamID()
+	tip = e.config.Initial.latest && (e.pinned.IsZero() || leased)
+	if e.pinned.IsZero() {
+		e.pinned = now.Add(-latestMargin)
+	}
+	return e.config.Initial.position(checkpoint.At(e.pinned)), tip
 }
+
+const latestMargin = 5 * time.Second

@@ -153,11 +153,11 @@ func (w *Worker) Sources() []SourceState {
 	return states
 }
 
-// sourceOf is the source that a lease belongs to; nil: none that is known.
-func (w *Worker) sourceOf(l checkpoint.Lease) *source {
+// epochOf is the epoch that a lease belongs to; nil: none that is known.
+func (w *Worker) epochOf(l checkpoint.Lease) *epoch {
 	for _, s := range w.sources {
-		if _, known := s.identity(); known && l.Stream == s.streamIDIn(w.format) {
-			return s
+		if e := s.current(); e != nil && e.owns(l) {
+			return e
 		}
 	}
 	return nil
@@ -167,7 +167,7 @@ func (w *Worker) sourceOf(l checkpoint.Lease) *source {
 // model's Take): a source of its own, finished parents, and for a finished
 // shard somebody of its own who is behind, or whom the roster lacks.
 func (w *Worker) wanted(l checkpoint.Lease, all map[string]checkpoint.Lease) bool {
-	s := w.sourceOf(l)
+	s := w.epochOf(l)
 	if s == nil {
 		return false
 	}
@@ -199,20 +199,10 @@ func (w *Worker) wanted(l checkpoint.Lease, all map[string]checkpoint.Lease) boo
 	return false
 }
 
-// leasesOf reads the leases of a source's stream.
-func (w *Worker) leasesOf(ctx context.Context, s *source) ([]checkpoint.Lease, error) {
-	all, err := w.store.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list the leases: %w", err)
-	}
-	id := s.streamIDIn(w.format)
-	return slices.DeleteFunc(all, func(l checkpoint.Lease) bool { return l.Stream != id }), nil
-}
-
 // createLeases creates the leases of a finished shard's children. The other
 // parent of a merged child must have a lease, or be trimmed from the stream,
 // unless the child has its lease already: then there is nothing to wait for.
-func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpoint.Shard, begin checkpoint.Position) error {
+func (w *Worker) createLeases(ctx context.Context, s *epoch, children []checkpoint.Shard, begin checkpoint.Position) error {
 	for _, c := range children {
 		if _, err := w.store.Get(ctx, s.leaseKey(c.ID)); err == nil {
 			continue
@@ -224,7 +214,7 @@ func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpo
 				return err
 			}
 		}
-		l := checkpoint.Lease{Key: s.leaseKey(c.ID), Stream: s.streamIDIn(w.format), Shard: c.ID,
+		l := checkpoint.Lease{Key: s.leaseKey(c.ID), Stream: s.id(), Shard: c.ID,
 			Saved: checkpoint.Saved{Checkpoint: begin}, Parents: c.Parents, HashFrom: c.HashFrom, HashTo: c.HashTo}
 		if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
 			return fmt.Errorf("create lease %s: %w", l.Key, err)
@@ -237,12 +227,12 @@ func (w *Worker) createLeases(ctx context.Context, s *source, children []checkpo
 // parentKnown says nil when a child's parent has a lease, or is trimmed from
 // the stream: a listing that has the child, but not the parent. One that lacks
 // both may be older than either.
-func (w *Worker) parentKnown(ctx context.Context, s *source, child, parent string) error {
+func (w *Worker) parentKnown(ctx context.Context, s *epoch, child, parent string) error {
 	_, err := w.store.Get(ctx, s.leaseKey(parent))
 	if !errors.Is(err, checkpoint.ErrNotFound) {
 		return err
 	}
-	shards, _, err := s.config.Source.Shards(ctx)
+	shards, err := s.shards(ctx)
 	if err != nil {
 		return err
 	}
@@ -260,7 +250,7 @@ func (w *Worker) parentKnown(ctx context.Context, s *source, child, parent strin
 
 // stopReason waits for what ends a plan: the lease is to be given up, or a
 // gate of one of the worker's subscribers has opened.
-func (w *Worker) stopReason(ctx context.Context, t *checkpoint.Tenure, s *source, lease checkpoint.Lease, p plan) error {
+func (w *Worker) stopReason(ctx context.Context, t *checkpoint.Tenure, s *epoch, lease checkpoint.Lease, p plan) error {
 	var tick <-chan time.Time
 	if s.anyOf(p.held) {
 		ticker := time.NewTicker(w.failover / 3)
@@ -273,6 +263,8 @@ func (w *Worker) stopReason(ctx context.Context, t *checkpoint.Tenure, s *source
 			return context.Cause(ctx)
 		case <-t.Draining():
 			return errDraining
+		case <-s.over:
+			return errReplaced
 		case <-tick:
 			if w.gateOpened(s, lease, p) {
 				return errGateOpened
@@ -282,7 +274,7 @@ func (w *Worker) stopReason(ctx context.Context, t *checkpoint.Tenure, s *source
 }
 
 // gateOpened looks at the last scan of the leases.
-func (w *Worker) gateOpened(s *source, lease checkpoint.Lease, p plan) bool {
+func (w *Worker) gateOpened(s *epoch, lease checkpoint.Lease, p plan) bool {
 	all := w.holder.Snapshot()
 	var parents []checkpoint.Lease
 	for _, id := range lease.Parents {

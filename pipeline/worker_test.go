@@ -24,6 +24,8 @@ type tape struct {
 	shards map[string]*tapeShard
 	reads  int
 	open   int // readers that read and are not closed
+	lives  int // how often the stream was made again
+	gone   bool
 }
 
 type tapeShard struct {
@@ -78,12 +80,20 @@ func (t *tape) Name() string { return "tape" }
 func (t *tape) Forget(string) {}
 
 func (t *tape) Stream(context.Context) (pipeline.Stream, error) {
-	return pipeline.Stream{ARN: "arn:aws:kinesis:eu-west-1:111111111111:stream/tape", Account: "111111111111", Name: "tape", Created: time.Unix(1, 0)}, nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone {
+		return pipeline.Stream{}, pipeline.ErrStreamGone
+	}
+	return pipeline.Stream{ARN: "arn:aws:kinesis:eu-west-1:111111111111:stream/tape", Account: "111111111111", Name: "tape", Created: time.Unix(int64(1+t.lives), 0)}, nil
 }
 
 func (t *tape) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.gone {
+		return nil, time.Time{}, pipeline.ErrStreamGone
+	}
 	var all []checkpoint.Shard
 	for _, s := range t.shards {
 		all = append(all, s.Shard)
@@ -138,6 +148,9 @@ func (r *tapeReader) Read(context.Context) (pipeline.Batch, error) {
 		r.tape.open++
 	}
 	r.tape.reads++
+	if r.tape.gone {
+		return pipeline.Batch{}, pipeline.ErrStreamGone
+	}
 	s := r.tape.shards[r.shard]
 	if s == nil {
 		return pipeline.Batch{}, pipeline.ErrShardGone

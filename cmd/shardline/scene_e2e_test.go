@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -44,6 +45,7 @@ type scene struct {
 	environment []string // of the workers
 	tables      *dynamodb.Client
 	dir         string
+	format      checkpoint.KeyFormat // of the table; empty: multi_stream
 	streams     []*stream
 	receivers   []*receiver
 	started     int // worker processes
@@ -140,7 +142,7 @@ func (s *scene) start(config string, environment ...string) *process {
 // store is the lease table as Shardline reads it.
 func (s *scene) store() *checkpoint.DynamoDB {
 	return checkpoint.NewDynamoDB(checkpoint.DynamoDBConfig{Client: s.tables, Table: application,
-		StateTable: application + "-state", Format: checkpoint.MultiStream})
+		StateTable: application + "-state", Format: cmp.Or(s.format, checkpoint.MultiStream)})
 }
 
 // leases are those of the table now, by shard; of a stream when one is given.

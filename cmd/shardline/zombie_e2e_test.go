@@ -201,31 +201,49 @@ func TestTrimmed(t *testing.T) {
 	}
 }
 
-// TestStreamMadeAgain deletes a stream and makes another one under its name: a
-// new worker reads it from its beginning, under leases of its own.
+// TestStreamMadeAgain deletes a stream under running workers, and makes another
+// one under its name, with other shards: they go over to it by themselves, read
+// it from its beginning under leases of its own, and the old leases go.
 func TestStreamMadeAgain(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, localaws.Config{}, 1)
-	r := s.receiver("channel")
-	config := s.config(settings{failover: 10 * time.Second})
-	s.some(30, 5)
-	p := s.start(config)
-	s.awaitThrough(r)
-	st := s.streams[0]
-	if err := s.aws.DeleteStream(st.arn); err != nil {
-		t.Fatal(err)
-	}
-	p.awaitSource(st.name, "down", "no such stream")
-	p.stop()
-	if _, err := s.aws.CreateStream(st.account, testRegion, st.name, 2); err != nil {
-		t.Fatal(err)
-	}
-	s.some(30, 5)
-	p = s.start(config)
-	s.awaitThrough(r)
-	p.stop()
-	if result := s.check(r); result.Duplicates != 0 {
-		t.Errorf("%d duplicates", result.Duplicates)
+	for _, format := range []checkpoint.KeyFormat{checkpoint.MultiStream, checkpoint.SingleStream} {
+		t.Run(string(format), func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, localaws.Config{}, 2)
+			s.format = format
+			r := s.receiver("channel")
+			config := s.config(settings{failover: 3 * time.Second, leases: "key_format: " + string(format)})
+			s.some(30, 10)
+			one, two := s.start(config), s.start(config)
+			s.awaitThrough(r)
+			st := s.streams[0]
+			if err := s.aws.DeleteStream(st.arn); err != nil {
+				t.Fatal(err)
+			}
+			one.awaitSource(st.name, "down", "no such stream")
+			if _, err := s.aws.CreateStream(st.account, testRegion, st.name, 1); err != nil {
+				t.Fatal(err)
+			}
+			s.some(30, 10)
+			s.awaitThrough(r)
+			one.awaitSource(st.name, "up")
+			leases := s.awaitLeases("the leases are the new stream's alone", func(leases []checkpoint.Lease) error {
+				if len(leases) != 1 {
+					return fmt.Errorf("%d leases", len(leases))
+				}
+				return nil
+			})
+			if _, name, _, err := checkpoint.ParseStreamID(leases[0].Stream); err != nil || name != st.name {
+				t.Errorf("lease %+v: %v", leases[0], err)
+			}
+			one.awaitLog("the stream was deleted and made again", st.name)
+			two.awaitLog("the stream was deleted and made again", st.name)
+			one.stop()
+			two.stop()
+			if result := s.check(r); result.Duplicates != 0 {
+				t.Errorf("%d duplicates", result.Duplicates)
+			}
+		})
 	}
 }
 

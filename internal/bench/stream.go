@@ -67,5 +67,5 @@ func (e *endless) Read(context.Context) (pipeline.Batch, error) {
 			Arrival:      now,
 		}
 	}
-	return pipeline.Batch{Records: records}, nil
+	return pipeline.Batch{Records: records, Continues: e.n > batch}, nil
 }

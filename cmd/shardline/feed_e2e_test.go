@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/internal/demo"
 )
 
@@ -220,5 +221,9 @@ func (s *scene) checkHeaders(t testing.TB, name string, requests []request, dead
 	}
 }
 
-// grows compares decimal numbers without leading zeros.
-func grows(a, b string) bool { return len(b) > len(a) || len(b) == len(a) && b > a }
+// grows compares sequence numbers, with the index in an aggregate behind them.
+func grows(a, b string) bool {
+	before, err := checkpoint.ParsePosition(a)
+	after, wrong := checkpoint.ParsePosition(b)
+	return err == nil && wrong == nil && after.Compare(before) > 0
+}

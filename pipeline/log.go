@@ -38,8 +38,11 @@ type Log struct {
 	cursors []*Cursor
 }
 
-// entryBytes is what an entry takes beside its data.
-const entryBytes = 256
+// entryBytes is what an entry takes beside its data and its partition key: 224
+// bytes of its own, its sequence number, its key, and its place in byKey.
+const entryBytes = 384
+
+func (e *Entry) bytes() int64 { return int64(len(e.Data)+len(e.PartitionKey)) + entryBytes }
 
 // readBytes is what the entries of one batch take at most.
 const readBytes = ReadBytes + ReadRecords*entryBytes
@@ -58,7 +61,7 @@ func (l *Log) append(r Record, skipped bool) {
 		}
 		l.byKey[r.Key] = e
 	}
-	l.bytes += int64(len(r.Data)) + entryBytes
+	l.bytes += e.bytes()
 	l.head.next.Store(e)
 	l.head = e
 }
@@ -74,7 +77,7 @@ func (l *Log) free() int64 {
 	before := l.bytes
 	for l.tail.Index < upTo {
 		e := l.tail.next.Load()
-		l.bytes -= int64(len(e.Data)) + entryBytes
+		l.bytes -= e.bytes()
 		if l.byKey[e.Key] == e {
 			delete(l.byKey, e.Key)
 		}

@@ -75,17 +75,17 @@ type Reader interface {
 	// Wait returns when the next read is due: it paces reads, and backs off
 	// after an error of Read.
 	Wait(ctx context.Context) error
-	// Read returns at most ReadRecords records with ReadBytes bytes of data.
-	// After an error the next Read continues at the same place; without one, it
-	// says that the batch before it has been appended.
+	// Read returns at most ReadRecords records with ReadBytes bytes of data and
+	// partition keys. After an error the next Read continues at the same place;
+	// without one, it says that the batch before it has been appended.
 	Read(ctx context.Context) (Batch, error)
 	// Close ends the reading and returns when nothing of it runs any more.
 	// Whoever has the reader closes it; nothing is read afterwards.
 	Close()
 }
 
-// ReadBytes bounds the data of one batch: the service's limit per call, and
-// the largest record.
+// ReadBytes bounds the data and keys of one batch: the service's limit per
+// call, and the largest record.
 const ReadBytes = 10 << 20
 
 // ReadRecords bounds the records of one batch: the service's limit per call.

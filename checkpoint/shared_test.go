@@ -236,6 +236,26 @@ func TestStolenAndStoppedAtOnce(t *testing.T) {
 	})
 }
 
+// TestTheftIsSeenByAScan: KCL asks nobody. The scan that shows the new owner
+// ends the tenure, before the next renewal would.
+func TestTheftIsSeenByAScan(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, f *fleet) {
+		k := f.addKCL("kcl-1", time.Hour)
+		k.takeAll([]checkpoint.Lease{f.lease(0)}, f.now()) // so that there is something to watch
+		f.add("worker-a", shared)
+		time.Sleep(time.Minute)
+		renewed := f.lease(1)
+		for f.lease(1).Counter == renewed.Counter {
+			time.Sleep(10 * time.Millisecond)
+		}
+		k.mu.Lock()
+		k.takeAll([]checkpoint.Lease{f.lease(1)}, f.now())
+		k.mu.Unlock()
+		time.Sleep(failover/8 + 50*time.Millisecond) // the next renewal is a quarter after the last
+		expectOwned(t, f, map[string]int{})
+	})
+}
+
 // TestExpiredKCLLeaseIsServedAtOnce: a dead worker processes nothing.
 func TestExpiredKCLLeaseIsServedAtOnce(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, f *fleet) {

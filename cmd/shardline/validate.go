@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -29,14 +30,25 @@ func loadConfig(env environment, path string) (*config.Config, error) {
 
 func newValidateCommand(env environment) *cobra.Command {
 	var path string
+	var tryIt, asJSON bool
 	command := &cobra.Command{
 		Use:   "validate",
 		Short: "Check a configuration and print everything that is wrong with it",
 		Long: `Check a configuration, and the secrets and environment variables that it
 names, without touching the network. Every problem is printed with file, line
-and column; the exit code is 1 when there is one.`,
+and column; the exit code is 1 when there is one.
+
+With --aws everything that a worker needs in AWS is tried as well: each role,
+stream, table and stream consumer, and whether dead letters can be written.
+Nothing is changed: writes have a condition that cannot hold, nothing is created
+or registered, and one record at most is read of each stream, from the tip. What
+cannot be tried like that is said. A permission that is missing is named as
+policies name it, with where it has to be given.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(command *cobra.Command, _ []string) error {
+			if asJSON && !tryIt {
+				return errors.New("--json needs --aws")
+			}
 			c, err := loadConfig(env, path)
 			if err != nil {
 				return err
@@ -48,12 +60,35 @@ and column; the exit code is 1 when there is one.`,
 			case "-":
 				name = "<stdin>"
 			}
-			_, err = fmt.Fprintf(env.stdout, "%s: ok: %s, %s\n", name,
-				count(len(c.Sources), "source"), count(len(c.Destinations), "destination"))
-			return err
+			if !asJSON {
+				if _, err = fmt.Fprintf(env.stdout, "%s: ok: %s, %s\n", name,
+					count(len(c.Sources), "source"), count(len(c.Destinations), "destination")); err != nil {
+					return err
+				}
+			}
+			if !tryIt {
+				return nil
+			}
+			lines, err := tryAWS(command.Context(), c)
+			if err != nil {
+				return err
+			}
+			show := printTried
+			if asJSON {
+				show = printTriedLines
+			}
+			if err := show(env.stdout, lines); err != nil {
+				return fmt.Errorf("print: %w", err)
+			}
+			if !slices.ContainsFunc(lines, func(l triedLine) bool { return !l.good() }) {
+				return nil
+			}
+			return errReported
 		},
 	}
 	configFlag(command, &path)
+	command.Flags().BoolVar(&tryIt, "aws", false, "try the roles, streams and tables too, without changing anything")
+	command.Flags().BoolVar(&asJSON, "json", false, "with --aws: print JSON lines")
 	return command
 }
 

@@ -158,7 +158,10 @@ func (p *progress) expand(into []pipeline.Record, raw *types.Record) []pipeline.
 		}
 		p.inner = a
 	}
-	into = slices.Grow(into, min(int(p.inner.count-p.inner.next), pipeline.ReadRecords-len(into)))
+	if n := int(p.inner.count - p.inner.next); n > cap(into)-len(into) {
+		// The records behind it are likely to be of its kind.
+		into = slices.Grow(into, min(min(n, pipeline.ReadRecords)*len(p.raw), pipeline.ReadRecords-len(into)))
+	}
 	for p.inner.open() && len(into) < pipeline.ReadRecords {
 		r.Position.Sub = p.inner.next
 		u := p.inner.take()

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/shardline/shardline/checkpoint"
 )
 
@@ -201,7 +203,7 @@ func TestSaveAfterTheLeaseIsLost(t *testing.T) {
 }
 
 func TestChildren(t *testing.T) {
-	for _, outcome := range []checkpoint.Outcome{checkpoint.None, checkpoint.Landed, checkpoint.Fail, checkpoint.Throttle} {
+	for _, outcome := range []checkpoint.Outcome{checkpoint.None, checkpoint.Landed, checkpoint.Fail, checkpoint.Late, checkpoint.Throttle, checkpoint.Hang} {
 		bubble(t, 1, func(t *testing.T, f *fleet) {
 			a := f.add("a")
 			time.Sleep(time.Second)
@@ -212,6 +214,85 @@ func TestChildren(t *testing.T) {
 			if got := fmt.Sprint(f.lease(0).Children); got != "[s1 s2]" {
 				t.Errorf("children %s", got)
 			}
+		})
+	}
+}
+
+// A request for a lease whose outcome is not known: the lease comes, once, by a
+// hand-over, and nobody loses one.
+func TestUnknownOutcomeOfAnAsk(t *testing.T) {
+	for _, outcome := range []checkpoint.Outcome{checkpoint.Landed, checkpoint.Fail, checkpoint.Late, checkpoint.Throttle, checkpoint.Hang} {
+		t.Run(fmt.Sprint(outcome), func(t *testing.T) {
+			bubble(t, 4, func(t *testing.T, f *fleet) {
+				f.add("a")
+				time.Sleep(time.Second)
+				f.add("b").set(func(w *worker) { w.fault = once("ask", outcome) })
+				time.Sleep(3 * failover)
+				expectOwned(t, f, map[string]int{"a": 2, "b": 2})
+				if n := f.moves(); n != 6 {
+					t.Errorf("%d takes, want 4 and 2", n)
+				}
+				for i := range 4 {
+					for _, v := range f.visits(shardName(i)) {
+						if v.cause != nil {
+							t.Errorf("%s lost %s: %v", v.worker, shardName(i), v.cause)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// The table cannot be used for five minutes: tenures end with the fail-over
+// time, nobody saves what was read since, one line says so, and all goes on by
+// itself.
+func TestFiveMinutesWithoutTheTable(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fault func(op, key string) checkpoint.Outcome
+	}{
+		{"throttled", func(string, string) checkpoint.Outcome { return checkpoint.Throttle }},
+		{"unreachable", func(string, string) checkpoint.Outcome { return checkpoint.Hang }},
+		{"refuses connections", func(string, string) checkpoint.Outcome { return checkpoint.Fail }},
+		{"read-only", func(op, _ string) checkpoint.Outcome {
+			if op == "list" || op == "get" {
+				return checkpoint.None
+			}
+			return checkpoint.Fail
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, 6, func(t *testing.T, f *fleet) {
+				var logs *observer.ObservedLogs
+				a := f.add("a", observed(&logs))
+				time.Sleep(2 * failover)
+				a.set(func(w *worker) { w.n = 1 })
+				time.Sleep(failover)
+				before := f.lease(0)
+				if before.Checkpoint != checkpoint.Number("1", 0) {
+					t.Fatalf("checkpoint %s", before.Checkpoint)
+				}
+				said := logs.Len()
+				a.set(func(w *worker) { w.n, w.fault = 2, tt.fault })
+				time.Sleep(failover)
+				expectOwned(t, f, map[string]int{})
+				time.Sleep(5*time.Minute - failover)
+				expectOwned(t, f, map[string]int{})
+				if l := f.lease(0); !l.Equal(before.Saved) || l.Counter != before.Counter {
+					t.Errorf("written meanwhile: %+v", l)
+				}
+				// Per lease: being retried, lost. For all: the scan fails, takes fail.
+				if n := logs.Len() - said; n > 2*6+4 {
+					t.Errorf("%d lines within five minutes: %v", n, logs.All()[said:])
+				}
+				a.set(func(w *worker) { w.fault = nil })
+				time.Sleep(failover + 2*pass) // a renewal that no scan had shown counts from the first one now
+				expectOwned(t, f, map[string]int{"a": 6})
+				if got := f.lease(0).Checkpoint; got != checkpoint.Number("2", 0) {
+					t.Errorf("checkpoint %s, want 2", got)
+				}
+			})
 		})
 	}
 }

@@ -60,7 +60,7 @@ var (
 // NewWorker wires a worker; it starts nothing.
 func NewWorker(c Config) *Worker {
 	w := &Worker{
-		store: checkpoint.Measure(c.Store, c.LeaseMetrics), format: c.Format, failover: c.Failover, drainTimeout: c.DrainTimeout, shared: c.SharedWithKCL,
+		store: bounded{checkpoint.Measure(c.Store, c.LeaseMetrics), c.Failover / 2}, format: c.Format, failover: c.Failover, drainTimeout: c.DrainTimeout, shared: c.SharedWithKCL,
 		budget: newBudget(c.Window), metrics: c.Metrics, logger: c.Logger, table: errNotYet,
 	}
 	w.metrics.watch(w.budget)

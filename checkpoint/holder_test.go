@@ -183,7 +183,7 @@ func TestOwnerDiesWhileHandingOver(t *testing.T) {
 		}
 		a.Kill()
 		<-a.done
-		time.Sleep(failover + 2*pass)
+		time.Sleep(failover + 2*time.Second)
 		expectOwned(t, f, map[string]int{"b": 2})
 	})
 }

@@ -131,7 +131,7 @@ func (m *model) settled() bool {
 // one who leaves only its own; and then nothing moves.
 func TestPlansOfRandomFleets(t *testing.T) {
 	exact := map[bool]int{}
-	for seed := range uint64(24) {
+	for seed := range uint64(16) {
 		rnd := rand.New(rand.NewPCG(seed, 11))
 		leases := 1 + rnd.IntN(120)
 		m := newModel(rnd, leases)
@@ -190,7 +190,7 @@ func TestPlansOfRandomFleets(t *testing.T) {
 
 // With a limit nobody holds more, and what can be owned is.
 func TestPlansKeepTheLimit(t *testing.T) {
-	for seed := range uint64(24) {
+	for seed := range uint64(16) {
 		rnd := rand.New(rand.NewPCG(seed, 12))
 		m := newModel(rnd, 1+rnd.IntN(60))
 		m.most = 1 + rnd.IntN(20)
@@ -222,7 +222,7 @@ func TestPlansKeepTheLimit(t *testing.T) {
 // Whatever the leases' work: the moves end, and what is left uneven could not
 // be made better by one move from the most to the least loaded.
 func TestWorkOfRandomFleets(t *testing.T) {
-	for seed := range uint64(24) {
+	for seed := range uint64(16) {
 		rnd := rand.New(rand.NewPCG(seed, 13))
 		leases := 4 + rnd.IntN(80)
 		m := newModel(rnd, leases)

@@ -81,7 +81,7 @@ func TestUnevenWorkMoves(t *testing.T) {
 				}
 				f.wg.Go(func() { f.work(ctx, 12, func(i int) int64 { return tt.work(i, hot[i]) }) })
 				before := f.moves()
-				time.Sleep(10 * time.Minute)
+				time.Sleep(4 * time.Minute)
 				moves := f.moves() - before
 				loads := map[string]float64{}
 				for i := range 12 {
@@ -93,7 +93,7 @@ func TestUnevenWorkMoves(t *testing.T) {
 				if mean := (loads["a"] + loads["b"]) / 2; tt.moves && math.Abs(loads["a"]-loads["b"]) > mean/4 {
 					t.Errorf("still uneven: %v", loads)
 				}
-				time.Sleep(10 * time.Minute)
+				time.Sleep(4 * time.Minute)
 				if n := f.moves() - before - moves; n != 0 {
 					t.Errorf("%d more moves: it does not rest", n)
 				}

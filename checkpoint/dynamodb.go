@@ -142,7 +142,8 @@ func (d *DynamoDB) observe(ctx context.Context) ([]Lease, error) {
 		}
 	}
 	d.mu.Unlock()
-	return leases, d.observeNative(ctx, others, leases)
+	d.observeNative(ctx, others, leases)
+	return leases, nil
 }
 
 // scan reads all items, in all pages: the leases, and the others that KCL 3.5

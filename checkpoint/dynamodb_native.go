@@ -41,6 +41,7 @@ type nativeFleet struct {
 	side    map[string]fact // what they said
 	missing bool            // there is no coordinator's table
 	denied  bool            // they must not be read
+	unread  error           // why the last reading of them failed
 }
 
 // fact is something that changes while a worker lives. Its name is unique in
@@ -109,6 +110,12 @@ func (d *DynamoDB) waitForStillness(ctx context.Context) error {
 		if _, err := d.observe(ctx); err != nil {
 			return err
 		}
+		n.mu.Lock()
+		err := n.unread
+		n.mu.Unlock()
+		if err != nil {
+			return err // stillness cannot be told
+		}
 		if err := n.live(time.Now()); err != nil {
 			return err
 		}
@@ -137,12 +144,9 @@ func (d *DynamoDB) waitForStillness(ctx context.Context) error {
 
 // observeNative notes what native workers write: in the lease table (KCL 3.5)
 // or in tables of their own, and the counters of leases that others hold.
-func (d *DynamoDB) observeNative(ctx context.Context, others []item, leases []Lease) error {
+func (d *DynamoDB) observeNative(ctx context.Context, others []item, leases []Lease) {
 	mode, table, facts := readNative(d.table, aLeaseKey, others)
-	side, sideMode, err := d.askCoordinator(ctx)
-	if err != nil {
-		return err
-	}
+	side, sideMode := d.askCoordinator(ctx)
 	maps.Copy(facts, side)
 	if nativeMode := strings.HasPrefix(mode, "CLIENT_VERSION_3X"); !nativeMode && sideMode != "" {
 		mode, table = sideMode, d.coordinator
@@ -157,7 +161,6 @@ func (d *DynamoDB) observeNative(ctx context.Context, others []item, leases []Le
 	defer n.mu.Unlock()
 	n.mode, n.table = mode, table
 	n.see(facts, time.Now())
-	return nil
 }
 
 // readNative reads the items that KCL 3.x keeps beside its leases; key is the
@@ -181,29 +184,31 @@ func readNative(table, key string, items []item) (mode, where string, facts map[
 	return mode, where, facts
 }
 
-// askCoordinator reads the tables of KCL 3.0 to 3.4, once per fail-over time
-// at most; without them, once per minute whether they have come.
-func (d *DynamoDB) askCoordinator(ctx context.Context) (map[string]fact, string, error) {
+// askCoordinator reads the tables of KCL 3.0 to 3.4 now and then, or, when there
+// are none, once per minute whether they have come. They are not the leases': when
+// they cannot be read, what they said last counts.
+func (d *DynamoDB) askCoordinator(ctx context.Context) (facts map[string]fact, mode string) {
 	n := d.native
 	n.mu.Lock()
-	pause := n.failover / 4
+	pause := min(n.failover/4, leaderBeat/7)
 	if n.missing {
 		pause = time.Minute
 	}
 	skip := n.denied || !n.asked.IsZero() && time.Since(n.asked) < pause
-	side := n.side
 	n.mu.Unlock()
 	if !skip {
-		items, err := d.readCoordinator(ctx)
-		if err != nil {
-			return nil, "", err
-		}
-		_, _, side = readNative(d.coordinator, aStateKey, items)
+		call, cancel := context.WithTimeout(ctx, min(max(n.failover/4, time.Second), 2*time.Second))
+		items, err := d.readCoordinator(call)
+		cancel()
 		n.mu.Lock()
-		n.side, n.asked = side, time.Now()
+		if n.unread, n.asked = err, time.Now(); err == nil {
+			_, _, n.side = readNative(d.coordinator, aStateKey, items)
+		}
 		n.mu.Unlock()
 	}
-	return side, side[factMode+d.coordinator].value, nil
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.side, n.side[factMode+d.coordinator].value
 }
 
 // readCoordinator reads the items of a native fleet's own tables. Only when

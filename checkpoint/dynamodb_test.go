@@ -522,6 +522,31 @@ func testNativeWorkers(t *testing.T, client *dynamodb.Client) {
 	})
 }
 
+// TestCoordinatorTableThatFails: it is not the leases' table. Scans go on without
+// it; at the start it is waited for.
+func TestCoordinatorTableThatFails(t *testing.T) {
+	client, server := localTables(t)
+	var c checkpoint.DynamoDBConfig
+	store := openTables(t, client, func(x *checkpoint.DynamoDBConfig) {
+		x.Failover = 10 * time.Millisecond
+		c = *x
+	})
+	createTable(t, client, c.Table+"-CoordinatorState", "key")
+	if _, err := server.AddFault(localaws.Fault{Operation: "dynamodb.GetItem", Table: c.Table + "-CoordinatorState", Kind: localaws.Error500}); err != nil {
+		t.Fatal(err)
+	}
+	fresh := checkpoint.NewDynamoDB(c)
+	if _, err := fresh.List(t.Context()); err != nil {
+		t.Errorf("List: %v", err)
+	}
+	if err := checkpoint.NewDynamoDB(c).Prepare(t.Context()); err == nil || errors.Is(err, checkpoint.ErrForeign) || !strings.Contains(err.Error(), "CoordinatorState") {
+		t.Errorf("Prepare: %v", err)
+	}
+	if err := store.Prepare(t.Context()); err != nil { // it has looked a moment ago
+		t.Errorf("Prepare again: %v", err)
+	}
+}
+
 func createTable(t *testing.T, client *dynamodb.Client, name string, keys ...string) {
 	t.Helper()
 	in := &dynamodb.CreateTableInput{TableName: &name, BillingMode: types.BillingModePayPerRequest}

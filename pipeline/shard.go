@@ -240,6 +240,10 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 		if err := w.budget.reserve(ctx, log, readBytes); err != nil {
 			return err
 		}
+		if !s.tenure.Valid() { // the process stood still: a new owner's subscription is not to be taken from it
+			w.budget.release(readBytes)
+			return context.Cause(ctx)
+		}
 		before := log.bytes
 		batch, err := reader.Read(ctx)
 		if errors.Is(err, ErrShardGone) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,9 @@ type tape struct {
 	open   int // readers that read and are not closed
 	lives  int // how often the stream was made again
 	gone   bool
+
+	waited  func() bool // called at the end of a wait; it says whether the process stood still meanwhile
+	zombies int         // reads after that
 }
 
 type tapeShard struct {
@@ -117,6 +121,7 @@ type tapeReader struct {
 	next    int
 	waits   bool
 	proving bool // the record at next has yet to be seen
+	stood   bool // the process stood still
 }
 
 func (r *tapeReader) Wait(ctx context.Context) error {
@@ -125,6 +130,9 @@ func (r *tapeReader) Wait(ctx context.Context) error {
 	}
 	select {
 	case <-time.After(200 * time.Millisecond):
+		if r.tape.waited != nil {
+			r.stood = r.tape.waited()
+		}
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -148,6 +156,9 @@ func (r *tapeReader) Read(context.Context) (pipeline.Batch, error) {
 		r.tape.open++
 	}
 	r.tape.reads++
+	if r.stood {
+		r.tape.zombies++
+	}
 	if r.tape.gone {
 		return pipeline.Batch{}, pipeline.ErrStreamGone
 	}
@@ -234,6 +245,7 @@ type fleet struct {
 	store  checkpoint.Store
 	first  pipeline.Initial // of the source
 	shared bool             // with KCL workers
+	ahead  atomic.Int64     // how far the workers' clocks have run through suspends
 	n      int
 	runs   int // workers
 }
@@ -253,7 +265,7 @@ func (f *fleet) start(initial pipeline.Initial, subscribers ...*inbox) (stop fun
 		ID: fmt.Sprintf("worker-%d", f.n), Store: f.store, Format: checkpoint.MultiStream, Failover: 10 * time.Second,
 		SharedWithKCL: f.shared, Sources: []pipeline.SourceConfig{source}, Window: 1 << 20, DrainTimeout: 5 * time.Second,
 		Metrics: pipeline.NewMetrics(reg), LeaseMetrics: checkpoint.NewMetrics(reg), Logger: zaptest.NewLogger(f.t),
-		Clock: func() time.Duration { return time.Since(began) },
+		Clock: func() time.Duration { return time.Since(began) + time.Duration(f.ahead.Load()) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -275,6 +287,41 @@ func expect(t *testing.T, i *inbox, want string) {
 	if got := i.take(); got != want {
 		t.Errorf("%s got  %q\nwant %q", i.name, got, want)
 	}
+}
+
+// TestSuspended lets a machine stand still just before a read: the reader, which
+// would subscribe in the place of the shard's new owner, does not read any more,
+// although no timer has told yet that the tenure is over.
+func TestSuspended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fleet{t: t, tape: newTape("a"), store: &checkpoint.Memory{}}
+		box := newInbox("d")
+		suspend := false // owned by the reader
+		f.tape.waited = func() bool {
+			if !suspend {
+				return false
+			}
+			suspend = false
+			f.ahead.Add(int64(time.Hour))
+			return true
+		}
+		stop := f.start(pipeline.Initial{}, box)
+		f.tape.put("a", "x 1")
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		expect(t, box, "x 1")
+		suspend = true
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if f.tape.zombies != 0 {
+			t.Errorf("%d reads after the tenure had ended", f.tape.zombies)
+		}
+		f.tape.put("a", "x 2")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		expect(t, box, "x 2")
+		stop()
+	})
 }
 
 // TestRestart delivers, stops, and goes on without a record twice.

@@ -13,7 +13,8 @@ import (
 // process, so that these are all the places that matter.
 var CrashPoints = []string{"attempt", "letter",
 	"prepare", "list", "get", "create", "take", "renew", "release", "ask", "set_children", "delete",
-	"DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords"}
+	"DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords",
+	"DescribeStreamConsumer", "RegisterStreamConsumer", "SubscribeToShard", "event"}
 
 // start begins a process in a slot, unless one runs there.
 func (h *history) start(slot int) {
@@ -77,7 +78,7 @@ func (h *history) kill(slot int) {
 
 // somewhere is any crash point; calls that are made seldom are chosen more often.
 func (h *history) somewhere() crashPoint {
-	points := append(slices.Clone(CrashPoints), "create", "set_children", "delete", "delete", "delete")
+	points := append(slices.Clone(CrashPoints), "create", "set_children", "delete", "delete", "delete", "RegisterStreamConsumer", "RegisterStreamConsumer")
 	return crashPoint{op: pick(h.dice, "fleet", points...), after: h.dice.chance("fleet", 0.5)}
 }
 

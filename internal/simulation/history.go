@@ -93,7 +93,7 @@ func (h *history) plan() {
 	h.deployed = make(configuration)
 	for i := range sources {
 		s := h.addStream(fmt.Sprint("source-", i+1), 1+d.below("plan", 3))
-		s.kpl = d.chance("plan", 0.5)
+		s.kpl, s.fanOut = d.chance("plan", 0.5), d.chance("plan", 0.5)
 		s.initial = pick(d, "plan", start{}, start{}, start{latest: true}, start{time: h.began.Add(4 * time.Second)})
 		for range 1 + d.below("plan", 3) {
 			h.deployed[s.source] = append(h.deployed[s.source], h.subscriber())

@@ -166,31 +166,37 @@ func (c *client) GetShardIterator(ctx context.Context, in *kinesis.GetShardItera
 		if err != nil {
 			return err
 		}
-		n, ok := parseSequence(aws.ToString(in.StartingSequenceNumber))
-		index := h.trimmed
-		switch in.ShardIteratorType {
-		case types.ShardIteratorTypeTrimHorizon:
-			ok = true
-		case types.ShardIteratorTypeAtSequenceNumber:
-			index = h.first(n)
-			c.process.world.happened("stream: read again at the position")
-		case types.ShardIteratorTypeAfterSequenceNumber:
-			index = h.first(n + 1)
-		case types.ShardIteratorTypeAtTimestamp:
-			index, ok = h.since(*in.Timestamp), true
-		case types.ShardIteratorTypeLatest:
-			index, ok = len(h.records), true
-		}
-		if !ok {
-			return &types.InvalidArgumentException{Message: aws.String("StartingSequenceNumber is invalid")}
-		}
-		out.ShardIterator = iterator(h, max(index, h.trimmed))
-		return nil
+		index, err := c.index(h, in.ShardIteratorType, aws.ToString(in.StartingSequenceNumber), in.Timestamp)
+		out.ShardIterator = iterator(h, index)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// index is where a reading begins.
+func (c *client) index(h *shard, kind types.ShardIteratorType, number string, at *time.Time) (int, error) {
+	n, ok := parseSequence(number)
+	index := h.trimmed
+	switch kind {
+	case types.ShardIteratorTypeTrimHorizon:
+		ok = true
+	case types.ShardIteratorTypeAtSequenceNumber:
+		index = h.first(n)
+		c.process.world.happened("stream: read again at the position")
+	case types.ShardIteratorTypeAfterSequenceNumber:
+		index = h.first(n + 1)
+	case types.ShardIteratorTypeAtTimestamp:
+		index, ok = h.since(*at), true
+	case types.ShardIteratorTypeLatest:
+		index, ok = len(h.records), true
+	}
+	if !ok {
+		return 0, &types.InvalidArgumentException{Message: aws.String("StartingSequenceNumber is invalid")}
+	}
+	return max(index, h.trimmed), nil
 }
 
 // GetRecords reads a few records.
@@ -212,7 +218,7 @@ func (c *client) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput, _ 
 		if time.Since(time.Unix(0, issued)) > iteratorLife || w.fault(place, "stream: expired iterator", 0.02) {
 			return &types.ExpiredIteratorException{Message: aws.String("Iterator expired")}
 		}
-		c.answer(out, h, max(index, h.trimmed), place)
+		c.records(out, h, max(index, h.trimmed), place)
 		return nil
 	})
 	if err != nil {
@@ -221,9 +227,9 @@ func (c *client) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput, _ 
 	return out, nil
 }
 
-// answer fills in what a read at index gives: some of the records, sometimes
-// none although there are more.
-func (c *client) answer(out *kinesis.GetRecordsOutput, h *shard, index int, place string) {
+// records fills in what a read at index gives: some of the records, sometimes
+// none although there are more. It returns the index behind them.
+func (c *client) records(out *kinesis.GetRecordsOutput, h *shard, index int, place string) int {
 	w := c.process.world
 	n := min(len(h.records)-index, 1+w.dice.below(place, 40))
 	if n > 0 && w.fault(place, "stream: empty read that is not the tip", 0.05) {
@@ -244,10 +250,10 @@ func (c *client) answer(out *kinesis.GetRecordsOutput, h *shard, index int, plac
 	}
 	if index < len(h.records) || h.closed.IsZero() {
 		out.NextShardIterator = iterator(h, index)
-		return
+		return index
 	}
 	if w.fault(place, "stream: end without children", 0.2) {
-		return
+		return index
 	}
 	for _, child := range h.children {
 		s := types.ChildShard{ShardId: aws.String(child.id), HashKeyRange: listed(child, time.Now()).HashKeyRange}
@@ -256,4 +262,5 @@ func (c *client) answer(out *kinesis.GetRecordsOutput, h *shard, index int, plac
 		}
 		out.ChildShards = append(out.ChildShards, s)
 	}
+	return index
 }

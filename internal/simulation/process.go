@@ -77,6 +77,13 @@ func (p *process) view() time.Duration {
 	return p.world.now()
 }
 
+// suspended says whether it is frozen now.
+func (p *process) suspended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.resume != nil
+}
+
 func (p *process) crashed() bool {
 	select {
 	case <-p.dead:

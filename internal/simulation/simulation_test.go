@@ -118,4 +118,6 @@ var kinds = []string{
 	"stream: listing throttled", "stream: stale listing", "stream: expired iterator",
 	"stream: empty read that is not the tip", "stream: end without children", "stream: read again at the position",
 	"stream: records trimmed", "stream: shard trimmed",
+	"fan-out: no consumer to be had", "fan-out: subscription", "fan-out: subscription in use", "fan-out: subscription taken over",
+	"fan-out: subscription breaks", "fan-out: the service ends a subscription",
 }

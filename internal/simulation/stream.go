@@ -24,10 +24,13 @@ type stream struct {
 	indexes map[string]int       // records so far of each key
 	keys    map[string][]*record // every record by key, in the order of the stream
 	kpl     bool                 // its producer aggregates
-	denied  time.Time            // until when every call is refused
-	initial start                // where the source begins that has no leases
-	seen    time.Time            // its first lease was created; zero: not yet
-	truths  map[string]*truth    // of every subscriber that was ever on a roster, or attempted
+	fanOut  bool                 // it is read by enhanced fan-out
+	// consumer is when its stream consumer was registered; zero: there is none.
+	consumer time.Time
+	denied   time.Time         // until when every call is refused
+	initial  start             // where the source begins that has no leases
+	seen     time.Time         // its first lease was created; zero: not yet
+	truths   map[string]*truth // of every subscriber that was ever on a roster, or attempted
 }
 
 // shard is a shard; hashes are the upper 32 bits of the real ones.
@@ -46,6 +49,8 @@ type shard struct {
 	trimmed  int  // records from the front that the stream no longer holds
 	gone     bool // the stream no longer lists it
 	leased   bool // it has, or had, a lease
+
+	subscription *subscription // the last one
 }
 
 // record is a user record that the stream has acknowledged.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,11 @@ import (
 // work is a worker process: the real worker, readers and destinations, over
 // the calls of p. It returns when all of it has ended.
 func (h *history) work(ctx context.Context, p *process, c configuration) error {
+	// Sources outlive the worker's ctx: it drains.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
 	reg := prometheus.NewRegistry()
 	logger := zap.New(logCore{p})
 	letters := letterBox{p}
@@ -39,10 +45,11 @@ func (h *history) work(ctx context.Context, p *process, c configuration) error {
 		i := slices.IndexFunc(h.streams, func(s *stream) bool { return s.source == name })
 		s := h.streams[i]
 		source, err := consumers.NewSource(consumers.Config{Name: name, StreamARN: s.arn, Application: "simulation",
-			PollInterval: 500 * time.Millisecond, Client: &client{process: p, stream: s}, Metrics: reads, Logger: logger})
+			PollInterval: 500 * time.Millisecond, Consumer: consumerOf(s), Client: &client{process: p, stream: s}, Metrics: reads, Logger: logger})
 		if err != nil {
 			return err
 		}
+		running.Go(func() { _ = source.Run(background) }) // it has no error of its own
 		sc := pipeline.SourceConfig{Source: source, Initial: initial(s.initial), Describe: describe,
 			Unreadable: deliver.Unreadable(letters), Gap: deliver.Gap(letters)}
 		for _, name := range c[name] {
@@ -62,6 +69,14 @@ func (h *history) work(ctx context.Context, p *process, c configuration) error {
 		err = errors.Join(err, d.Close())
 	}
 	return err
+}
+
+// consumerOf is the stream consumer that a stream is read as.
+func consumerOf(s *stream) string {
+	if s.fanOut {
+		return consumerName
+	}
+	return ""
 }
 
 // startOf is where a subscriber begins that is new.

@@ -15,6 +15,25 @@ var mutants = []mutant{
 		{"consumers", `types.ShardIteratorTypeAtSequenceNumber, aws.String(r.from.Sequence)`,
 			`types.ShardIteratorTypeAfterSequenceNumber, aws.String(r.from.Sequence)`},
 	}},
+	{"a subscription begins AFTER the position, also in the middle of an aggregate", []change{
+		{"consumers", `	after := r.next != "" && now().Sub(r.fresh) < freshFor
+`, `	after := r.next != "" && now().Sub(r.fresh) < freshFor
+	if at.Type == types.ShardIteratorTypeAtSequenceNumber {
+		at.Type = types.ShardIteratorTypeAfterSequenceNumber
+	}
+`},
+	}},
+	{"a subscription that ends takes its last event with it", []change{
+		{"consumers", `	case err == nil:
+		r.event = &event
+`, `	case err == nil:
+		r.event = &event
+		if next := aws.ToString(event.ContinuationSequenceNumber); next != "" && time.Now().UnixMilli()%10 == 0 {
+			r.next, r.fresh = next, r.began.Round(0)
+			r.Close()
+		}
+`},
+	}},
 	{"the first record of a reading is dropped as settled", []change{
 		{"consumers", `	gap := p.prove(raw[0])
 `, `	var gap *pipeline.Gap
@@ -53,7 +72,7 @@ var mutants = []mutant{
 		{"checkpoint", `now-n.at > s.failover`, `now-n.at > s.failover/3`},
 	}},
 	{"a lease expires by the clock, whatever its counter says", []change{
-		{"checkpoint", `if known && old.lease.as(l) {`, `if known && old.lease.Owner == l.Owner {`},
+		{"checkpoint", `if known && old.lease.Counter == l.Counter && old.lease.Tenure == l.Tenure &&`, `if known && old.lease.Tenure == l.Tenure &&`},
 	}},
 	{"a tenure is counted from the answer, not from the request", []change{
 		{"checkpoint", `	sent := t.h.cfg.Clock()

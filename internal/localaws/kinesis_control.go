@@ -185,13 +185,22 @@ func (s *Server) createStream(account, region, name string, count int) (*stream,
 }
 
 func deleteStream(c *call) ([]byte, *apiError) {
-	var in streamRef
+	var in struct {
+		streamRef
+		EnforceConsumerDeletion bool
+	}
 	if e := c.decode(&in); e != nil {
 		return nil, e
 	}
-	st, e := c.stream(in, "")
+	st, e := c.stream(in.streamRef, "")
 	if e != nil {
 		return nil, e
+	}
+	st.mu.Lock()
+	consumers := len(st.consumers)
+	st.mu.Unlock()
+	if consumers > 0 && !in.EnforceConsumerDeletion {
+		return nil, refuse("ResourceInUseException", "Stream %s under account %s has %d consumers, and EnforceConsumerDeletion is not set.", st.name, st.account, consumers)
 	}
 	c.server.deleteStream(st)
 	return nil, nil

@@ -31,9 +31,13 @@ func (l local) stream(t *testing.T, shards int) string {
 }
 
 // source returns a source of the stream that runs until the test is over.
-func (l local) source(t *testing.T, arn string, role *consumers.Role) *consumers.Source {
+func (l local) source(t *testing.T, arn string, role *consumers.Role, changes ...func(*consumers.Config)) *consumers.Source {
 	t.Helper()
-	source, err := consumers.NewSource(consumers.Config{Name: "hotels-a", StreamARN: arn, Role: role, Application: "ota-fanout", Base: l.base})
+	config := consumers.Config{Name: "hotels-a", StreamARN: arn, Role: role, Application: "ota-fanout", Base: l.base}
+	for _, change := range changes {
+		change(&config)
+	}
+	source, err := consumers.NewSource(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +110,65 @@ func TestFaultsLoseAndRepeatNothing(t *testing.T) {
 	}
 	if got, _ := collect(t, r, 1); strings.Join(got, " ") != strings.Join(more, " ") {
 		t.Errorf("then read %v, want %v: something came twice", got, more)
+	}
+}
+
+// Subscriptions that break on the wire lose and repeat nothing, and end when
+// the reader is closed.
+func TestFanOutFaultsLoseAndRepeatNothing(t *testing.T) {
+	l := newLocal(t, localaws.Config{Unlimited: true, Heartbeat: 20 * time.Millisecond})
+	arn := l.stream(t, 1)
+	want := l.put(t, arn, 30)
+	for _, f := range []localaws.Fault{
+		{Operation: "kinesis.DescribeStreamConsumer", Kind: localaws.Error500},
+		{Operation: "kinesis.RegisterStreamConsumer", Kind: localaws.DropAfter}, // the answer is lost: it exists
+		{Operation: "kinesis.SubscribeToShard", Kind: localaws.DropEvent},
+		{Operation: "kinesis.SubscribeToShard", Kind: localaws.ErrorEvent, Skip: 2},
+	} {
+		f.Count = 1
+		if _, err := l.AddFault(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source := l.source(t, arn, l.role, func(c *consumers.Config) { c.Consumer = "shardline" })
+	r := source.Reader(checkpoint.Shard{ID: "shardId-000000000000"}, checkpoint.TrimHorizon)
+	defer r.Close()
+	got, _ := collect(t, r, len(want))
+	for n := 30; l.Stats().Calls["kinesis.SubscribeToShard"] < 3 || n < 40; n++ {
+		if _, _, err := l.Put(arn, "hotel-1", fmt.Append(nil, n)); err != nil {
+			t.Fatal(err)
+		}
+		read, _ := collect(t, r, 1)
+		want, got = append(want, fmt.Sprint(n)), append(got, read...)
+	}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("read %v, want %v", got, want)
+	}
+}
+
+// A call that hangs ends with its context, and a subscription does not.
+func TestSubscribeEndsWithItsContext(t *testing.T) {
+	l := newLocal(t, localaws.Config{Heartbeat: 20 * time.Millisecond})
+	arn := l.stream(t, 1)
+	source := l.source(t, arn, l.role, func(c *consumers.Config) { c.Consumer = "shardline" })
+	r := source.Reader(checkpoint.Shard{ID: "shardId-000000000000"}, checkpoint.TrimHorizon)
+	defer r.Close()
+	if err := r.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.AddFault(localaws.Fault{Operation: "kinesis.SubscribeToShard", Kind: localaws.Delay, DelayMillis: 60_000, Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, checkpoint.ErrLeaseLost)
+	defer cancel()
+	start := time.Now()
+	if _, err := r.Read(ctx); !errors.Is(err, checkpoint.ErrLeaseLost) || time.Since(start) > 10*time.Second {
+		t.Errorf("read: %v after %v, want the cause of its end", err, time.Since(start))
+	}
+	want := l.put(t, arn, 2)
+	// The call may have landed: then the service refuses the next one for a while.
+	if got, problems := collect(t, r, 2); strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("then read %v, errors %v", got, problems)
 	}
 }
 

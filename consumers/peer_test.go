@@ -1,14 +1,19 @@
 package consumers_test
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/eventstream"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/shardline/shardline/consumers"
@@ -33,6 +38,51 @@ func TestPeerKinesisMock(t *testing.T) {
 		Admin: account(endpoint, streamAccount, "secret", ""),
 		Base:  account(endpoint, ownAccount, "secret", ""),
 	})
+}
+
+// TestPeerKinesisMockFanOut reads it by enhanced fan-out. It leaves the frame
+// out that the service's answer begins with, without which the SDK reads
+// nothing: a transport of the test puts it there.
+func TestPeerKinesisMockFanOut(t *testing.T) {
+	endpoint := peer(t, "SHARDLINE_PEER_KINESIS_MOCK")
+	base := account(endpoint, ownAccount, "secret", "")
+	first := &initialResponse{}
+	base.HTTPClient = &http.Client{Transport: first}
+	reshard := "the peer ends no subscription of a shard that is split or merged, and names no children"
+	readertest.Run(t, readertest.Env{FanOut: true, Base: base, Admin: account(endpoint, streamAccount, "secret", ""),
+		LeftOut: map[string]string{"Split": reshard, "Merge": reshard, "Missing": "the peer takes subscriptions of shards that do not exist"}})
+	if first.polled.Load() > 0 || first.subscribed.Load() == 0 {
+		t.Errorf("%d reads by polling, %d subscriptions", first.polled.Load(), first.subscribed.Load())
+	}
+}
+
+// initialResponse puts the first frame before the answers of SubscribeToShard,
+// and counts.
+type initialResponse struct{ subscribed, polled atomic.Int64 }
+
+func (i *initialResponse) RoundTrip(r *http.Request) (*http.Response, error) {
+	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	if operation == "GetRecords" {
+		i.polled.Add(1)
+	}
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil || operation != "SubscribeToShard" || answer.StatusCode != http.StatusOK {
+		return answer, err
+	}
+	i.subscribed.Add(1)
+	m := eventstream.Message{Payload: []byte("{}")}
+	m.Headers.Set(eventstream.MessageTypeHeader, eventstream.StringValue(eventstream.EventMessageType))
+	m.Headers.Set(eventstream.EventTypeHeader, eventstream.StringValue("initial-response"))
+	m.Headers.Set(eventstream.ContentTypeHeader, eventstream.StringValue("application/x-amz-json-1.1"))
+	var frame bytes.Buffer
+	if err := eventstream.NewEncoder().Encode(&frame, m); err != nil {
+		return nil, err
+	}
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(&frame, answer.Body), answer.Body}
+	return answer, nil
 }
 
 // TestPeerMoto reads with assumed roles. moto's keys are bound to the account

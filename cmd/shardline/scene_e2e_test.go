@@ -106,8 +106,12 @@ func (s *scene) addStream(account, name string, shards int) *stream {
 	}
 	role, err := s.aws.AddRole(localaws.Role{Account: account, Name: name + "-reader",
 		Trust: localaws.Trust{Principals: []string{tablesAccount}, ExternalID: testExternalID},
-		Permissions: []localaws.Permission{{Resources: []string{arn}, Actions: []string{
-			"kinesis:DescribeStreamSummary", "kinesis:ListShards", "kinesis:GetShardIterator", "kinesis:GetRecords"}}}})
+		Permissions: []localaws.Permission{ // as deploy/iam has them
+			{Resources: []string{arn}, Actions: []string{
+				"kinesis:DescribeStreamSummary", "kinesis:ListShards", "kinesis:GetShardIterator", "kinesis:GetRecords",
+				"kinesis:RegisterStreamConsumer", "kinesis:DescribeStreamConsumer"}},
+			{Resources: []string{arn + "/consumer/" + application + ":*"}, Actions: []string{
+				"kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"}}}})
 	if err != nil {
 		s.t.Fatal(err)
 	}

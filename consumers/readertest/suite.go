@@ -104,7 +104,7 @@ func newStream(t *testing.T, env Env, shards int32) *stream {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 		defer cancel()
-		if _, err := s.admin.DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: aws.String(s.name)}); err != nil {
+		if _, err := s.admin.DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: aws.String(s.name), EnforceConsumerDeletion: aws.Bool(true)}); err != nil {
 			t.Logf("delete stream: %v", err)
 		}
 	})

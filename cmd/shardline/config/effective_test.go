@@ -100,6 +100,7 @@ func TestFull(t *testing.T) {
 	equal("subscribers", a.SubscriberNames(c), []string{"plain", "basic", "bearer", "header"})
 	equal("subscribers", b.SubscriberNames(c), []string{"basic"})
 	equal("poll interval", a.PollInterval, 250*time.Millisecond)
+	equal("consumers", []string{a.Consumer(c), b.Consumer(c)}, []string{"hotels_a-consumer.1", ""})
 	equal("out of range", []string{a.OutOfRange, b.OutOfRange}, []string{"deliver", "drop"})
 
 	// What a destination names itself goes over delivery, field by field.

@@ -98,9 +98,10 @@ type Leases struct {
 	SharedWithKCL bool `yaml:"shared_with_kcl"`
 	// A lease that was not renewed for this long may be taken by another
 	// worker. Leases are renewed, and positions saved with them, every third
-	// of it. Shorter moves the shards of a dead worker sooner, repeats less
-	// after a crash, and writes more often. At least 1s: below that an
-	// ordinary pause of the network or of the process costs leases.
+	// of it; the lease table is scanned about every tenth. Shorter moves the
+	// shards of a dead worker sooner, repeats less after a crash, and reads and
+	// writes the table more often. At least 1s: below that an ordinary pause of
+	// the network or of the process costs leases.
 	Failover time.Duration `yaml:"failover"`
 	// The most leases (shards) that this worker takes. 0: no limit. A limit
 	// below shards ÷ workers leaves shards unread.

@@ -62,11 +62,22 @@ func Check(r Reading) []Finding {
 		}
 	}
 	newest := newestEpochs(streams)
+	if r.Format == SingleStream && len(newest) > 1 {
+		// What a KCL worker made does not say its stream: it is the present one.
+		present := newest[""]
+		for name, stream := range newest {
+			if name != "" {
+				present = stream
+			}
+		}
+		streams[present] = append(streams[present], streams[""]...)
+		delete(streams, "")
+	}
 	for stream, rows := range streams {
 		if latest := newest[unepoched(stream)]; latest != stream {
 			found = append(found, Finding{Severity: Warning, Kind: "old_epoch", Table: r.Table, Stream: stream,
 				Text: fmt.Sprintf("%s of a stream that was deleted and made again: no worker reads them; the stream of that name is now %s", leases(len(rows)), latest),
-				Do:   "delete the items with the prefix " + stream + ": when nobody needs to know any more how far it was read"})
+				Do:   "nothing while workers run: they remove them when nobody renews them any more"})
 			continue
 		}
 		found = append(found, streamFindings(r.Table, stream, rows)...)
@@ -152,7 +163,7 @@ func itemFindings(r Reading, it item, row Row) []Finding {
 	add := func(s Severity, kind, attribute, text, do string) {
 		found = append(found, Finding{Severity: s, Kind: kind, Table: r.Table, Lease: row.Key, Attribute: attribute, Text: text, Do: do})
 	}
-	for _, a := range []string{aOwner, aHandingOver, aAskedBy, aTenure, aRoster, aBehindRef, aHashFrom, aHashTo, aStreamName, aShardID} {
+	for _, a := range []string{aOwner, aHandingOver, aAskedBy, aTenure, aRoster, aBehindRef, aHashFrom, aHashTo, aStreamName, aShardID, aStream} {
 		v, there := it[a]
 		if s, isText := v.(*types.AttributeValueMemberS); there && (!isText || s.Value == "") {
 			add(Error, "attribute", a, "is no text, or an empty one: it is read as if it were absent", "remove or correct the attribute")

@@ -239,3 +239,34 @@ func TestAges(t *testing.T) {
 		}
 	})
 }
+
+// TestCheckSingleStream: what a KCL worker made is of the present stream, and
+// what Shardline made says of which it is.
+func TestCheckSingleStream(t *testing.T) {
+	single := func(shard, from, to, stream string, changes ...any) item {
+		it := leaseItem(shard, from, to, append([]any{"leaseKey", shard, "streamName", nil, "shardId", nil}, changes...)...)
+		if stream != "" {
+			it["stream"] = s(stream)
+		}
+		return it
+	}
+	const older = "111111111111:hotels:1600000000"
+	for _, c := range []struct {
+		name  string
+		items []item
+		want  string
+	}{
+		{name: "KCL's", items: []item{single("low", hashLow, hashMid, ""), single("high", hashUpper, hashTop, "")}},
+		{name: "both", items: []item{single("low", hashLow, hashMid, ""), single("high", hashUpper, hashTop, checkedStream)}},
+		{name: "an older one", items: []item{single("low", hashLow, hashMid, ""), single("high", hashUpper, hashTop, checkedStream), single("old", "0", "9", older)},
+			want: "warning old_epoch stream//"},
+		{name: "a hole", items: []item{single("low", hashLow, hashMid, "")}, want: "error hole stream//" + hashUpper + "-" + hashTop},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := told(checkpoint.Check(readingOf(checkpoint.SingleStream, nil, c.items...)))
+			if got = strings.ReplaceAll(got, "hole //", "hole stream//"); got != c.want {
+				t.Errorf("found\n%s\nwant\n%s", got, c.want)
+			}
+		})
+	}
+}

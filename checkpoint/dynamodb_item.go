@@ -89,9 +89,6 @@ func (u *update) setCheckpoint(p Position) {
 func (d *DynamoDB) decode(ctx context.Context, it item) (Lease, error) {
 	r := reading{item: it, table: d.table, key: text(it, aLeaseKey)}
 	l := r.lease(d.format)
-	if d.format == SingleStream {
-		l.Stream = text(it, aStream)
-	}
 	if r.err != nil {
 		return Lease{}, r.err
 	}
@@ -151,6 +148,9 @@ func (r *reading) lease(format KeyFormat) Lease {
 		if r.err == nil {
 			r.err = fmt.Errorf("table %s: %w; set leases.key_format to the other, or use another table: %w", r.table, err, ErrForeign)
 		}
+	}
+	if format == SingleStream {
+		l.Stream = text(r.item, aStream)
 	}
 	return l
 }

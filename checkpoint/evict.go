@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -19,12 +20,22 @@ var ErrUnsettled = errors.New("outcome unknown")
 //
 // A write of unknown outcome is settled by a consistent read, like a worker's.
 func (d *DynamoDB) Evict(ctx context.Context, seen Lease, save *Saved) error {
+	return d.evict(ctx, seen, save)
+}
+
+// HandBack is Evict for a lease that goes back to KCL workers: nothing of
+// Shardline's stays in the item.
+func (d *DynamoDB) HandBack(ctx context.Context, seen Lease, save Saved) error {
+	return d.evict(ctx, seen, &save, aStream)
+}
+
+func (d *DynamoDB) evict(ctx context.Context, seen Lease, save *Saved, remove ...string) error {
 	unknown := false
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 && !sleep(ctx, min(100*time.Millisecond<<attempt, 5*time.Second)) {
 			return fmt.Errorf("evict lease %s of table %s: %w", seen.Key, d.table, context.Cause(ctx))
 		}
-		err := d.evict(ctx, seen, save)
+		err := d.evictOnce(ctx, seen, save, remove)
 		switch {
 		case err == nil, refusesSave(err), ctx.Err() != nil, attempt == 6:
 			return err
@@ -48,16 +59,28 @@ func (d *DynamoDB) Evict(ctx context.Context, seen Lease, save *Saved) error {
 	}
 }
 
-func (d *DynamoDB) evict(ctx context.Context, seen Lease, save *Saved) error {
+func (d *DynamoDB) evictOnce(ctx context.Context, seen Lease, save *Saved, remove []string) error {
 	u := d.update(seen.Key)
 	u.asSeen(seen)
 	if seen.HandingOver != "" { // without: a stale one may stand there, and a new one changes the owner
 		u.isText(aHandingOver, seen.HandingOver)
 	}
 	u.setNumber(aCounter, seen.Counter+1)
-	u.remove(aOwner, aTenure, aHandingOver, aAskedBy)
+	u.remove(append(remove, aOwner, aTenure, aHandingOver, aAskedBy)...)
 	if err := d.savePositions(ctx, u, seen, save, false); err != nil {
 		return fmt.Errorf("evict lease %s: %w", seen.Key, err)
+	}
+	if save != nil {
+		// What could not be read of the item goes, too.
+		u.setCheckpoint(save.Checkpoint)
+		if len(save.Roster) == 0 {
+			u.remove(aRoster)
+		}
+		if len(save.Behind) == 0 {
+			u.remove(aBehind, aBehindRef)
+		}
+		slices.Sort(u.removed)
+		u.removed = slices.Compact(u.removed)
 	}
 	return d.send(ctx, "evict", u)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/big"
 	"slices"
 	"strings"
 
@@ -26,8 +25,7 @@ type Reading struct {
 // Row is a lease item as far as it can be read.
 type Row struct {
 	Lease
-	Throughput float64   // KB/s, as a worker of KCL 3.x measured it; 0: none did
-	Damage     []Finding // what cannot be read; empty: the lease is whole
+	Damage []Finding // what cannot be read; empty: the lease is whole
 }
 
 // Read reads both tables consistently, the state table first: what an owner
@@ -136,13 +134,16 @@ func (d *DynamoDB) readAll(ctx context.Context, table string) ([]item, error) {
 	return items, nil
 }
 
+// ErrNoTable: there is no table of that name.
+var ErrNoTable = errors.New("table does not exist")
+
 // Describe says what is wrong with the shape of the lease table; nil: nothing.
 func (d *DynamoDB) Describe(ctx context.Context) error {
 	out, err := d.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &d.table})
 	var missing *types.ResourceNotFoundException
 	switch {
 	case errors.As(err, &missing):
-		return fmt.Errorf("table %s does not exist in this account and region: %w", d.table, ErrForeign)
+		return fmt.Errorf("%w: %s, in this account and region", ErrNoTable, d.table)
 	case err != nil:
 		return fmt.Errorf("describe table %s: %w", d.table, storeError(err))
 	}
@@ -170,11 +171,6 @@ func isRow(it item) bool {
 func (r Reading) row(it item) Row {
 	read := reading{item: it, table: r.Table, key: text(it, aLeaseKey)}
 	row := Row{Lease: read.lease(r.Format)}
-	if f, ok := it["throughputKBps"].(*types.AttributeValueMemberN); ok {
-		if n, ok := new(big.Rat).SetString(f.Value); ok {
-			row.Throughput, _ = n.Float64()
-		}
-	}
 	for _, w := range read.all {
 		row.Damage = append(row.Damage, damage(r.Table, read.key, w))
 	}

@@ -27,7 +27,8 @@ conditional on the lease still being as it was read.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
-	command.AddCommand(newLeasesListCommand(env), newLeasesCheckCommand(env))
+	command.AddCommand(newLeasesListCommand(env), newLeasesCheckCommand(env),
+		newLeasesReleaseCommand(env), newLeasesSetCommand(env), newLeasesImportCommand(env))
 	return command
 }
 

@@ -383,7 +383,7 @@ func TestLeasesCheckClean(t *testing.T) {
 func TestLeasesRefused(t *testing.T) {
 	l := newLeaseTrial(t, 1)
 	for _, command := range []string{"list", "check"} {
-		if code, stdout, stderr := l.run(command); code != 1 || stdout != "" || !strings.Contains(stderr, "table fanout does not exist") {
+		if code, stdout, stderr := l.run(command); code != 1 || stdout != "" || !strings.Contains(stderr, "table does not exist: fanout") {
 			t.Errorf("%s, no table: exit %d: %s%s", command, code, stdout, stderr)
 		}
 	}
@@ -459,4 +459,319 @@ func hashPart(nth, parts int64) (from, to string) {
 		return n.Quo(n, big.NewInt(parts))
 	}
 	return at(nth).String(), new(big.Int).Sub(at(nth+1), big.NewInt(1)).String()
+}
+
+func TestLeasesRelease(t *testing.T) {
+	l := newLeaseTrial(t, 3)
+	l.prepare()
+	saved := checkpoint.Saved{Checkpoint: checkpoint.Number("49", 0), Roster: []string{"partner"}}
+	dead := l.save(l.take(l.create(shardID(0), 0, 3, checkpoint.TrimHorizon), "w1"), saved)
+	alive := l.take(l.create(shardID(1), 1, 3, checkpoint.TrimHorizon), "w2")
+	l.live(alive)
+	free := l.create(shardID(2), 2, 3, checkpoint.TrimHorizon)
+
+	for _, args := range [][]string{{"release"}, {"release", "--all", dead.Key}, {"release", "nobody's"}, {"release", "--all", "--lowest"}, {"release", "--to-kcl", dead.Key}} {
+		if code, stdout, stderr := l.run(args...); code != 1 || stdout != "" || stderr == "" {
+			t.Errorf("%v: exit %d: %s%s", args, code, stdout, stderr)
+		}
+	}
+	code, stdout, stderr := l.run("release", "--all", "--dry-run")
+	if code != 1 || !strings.Contains(stderr, "watching") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	wantAll(t, "the dry run", stdout, "would: "+dead.Key+": taken away from w1, at 49:0", "refused: "+alive.Key+": w2 lives: it renewed less than", "as it is: "+free.Key+": nobody owns it", "1 lease would be changed, 1 refused")
+	if got := l.get(dead.Key); got.Owner != "w1" {
+		t.Fatalf("a dry run released it: %+v", got)
+	}
+	code, stdout, _ = l.run("release", shardID(0))
+	if got := l.get(dead.Key); code != 0 || got.Owner != "" || got.Tenure != "" || got.Counter != dead.Counter+1 || !got.Saved.Equal(saved) {
+		t.Errorf("exit %d: %s: %+v", code, stdout, got)
+	}
+	code, stdout, _ = l.run("release", "--force", alive.Key)
+	if got := l.get(alive.Key); code != 0 || got.Owner != "" || !strings.Contains(stdout, "comes twice") {
+		t.Errorf("exit %d: %s: %+v", code, stdout, got)
+	}
+}
+
+// TestLeasesReleaseSettles: a write that landed although its answer was lost is
+// done, and one that did not is tried again.
+func TestLeasesReleaseSettles(t *testing.T) {
+	for _, kind := range []localaws.FaultKind{localaws.DropAfter, localaws.DropBefore, localaws.Throttle} {
+		t.Run(string(kind), func(t *testing.T) {
+			l := newLeaseTrial(t, 1)
+			l.prepare()
+			lease := l.take(l.create(shardID(0), 0, 1, checkpoint.TrimHorizon), "w1")
+			if _, err := l.aws.AddFault(localaws.Fault{Operation: "dynamodb.UpdateItem", Kind: kind, Count: 1}); err != nil {
+				t.Fatal(err)
+			}
+			code, stdout, stderr := l.run("release", lease.Key)
+			if got := l.get(lease.Key); code != 0 || got.Owner != "" || got.Counter != lease.Counter+1 {
+				t.Errorf("exit %d: %s%s: %+v", code, stdout, stderr, got)
+			}
+		})
+	}
+}
+
+func TestLeasesReleaseToKCL(t *testing.T) {
+	l := newLeaseTrial(t, 3)
+	l.prepare()
+	n := func(s string) checkpoint.Position { return checkpoint.Number(s, 0) }
+	steady := l.save(l.take(l.create(shardID(0), 0, 3, checkpoint.TrimHorizon), "w1"), checkpoint.Saved{Checkpoint: n("49"), Roster: []string{"other", "partner"}})
+	behind := l.save(l.take(l.create(shardID(1), 1, 3, checkpoint.TrimHorizon), "w1"), checkpoint.Saved{Checkpoint: n("59"), Roster: []string{"other", "partner"},
+		Behind: map[string]checkpoint.Entry{"partner": {At: n("55"), Keys: map[string]checkpoint.Position{"H": n("51")}}}})
+	unread := l.save(l.take(l.create(shardID(2), 2, 3, checkpoint.At(time.UnixMilli(1700000000000))), "w1"),
+		checkpoint.Saved{Checkpoint: checkpoint.At(time.UnixMilli(1700000000000)), Roster: []string{"partner"}})
+
+	code, stdout, stderr := l.run("release", "--to-kcl")
+	if code != 1 {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	wantAll(t, "the output", stdout, "done: "+steady.Key+": given back at 49:0\n", "refused: "+behind.Key+": behind are partner at 55:0 and 1 of its keys",
+		"refused: "+unread.Key+": nothing of it is read yet, and KCL cannot be told to begin at 2023-11-14T22:13:20.000Z")
+	wantAll(t, "standard error", stderr, "do not start KCL workers yet")
+	if got := l.get(behind.Key); !got.Equal(behind.Saved) || got.Owner != "w1" {
+		t.Errorf("a refused lease was changed: %+v", got)
+	}
+
+	code, stdout, stderr = l.run("release", "--to-kcl", "--lowest")
+	if code != 0 {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	wantAll(t, "the output", stdout, behind.Key+": given back at 51:0, set back from 59:0 to 51:0", unread.Key+": given back at TRIM_HORIZON", "as it is: "+steady.Key)
+	// What KCL needs is there, and nothing else.
+	known := map[string]bool{"leaseKey": true, "leaseCounter": true, "ownerSwitchesSinceCheckpoint": true, "checkpoint": true, "checkpointSubSequenceNumber": true,
+		"startingHashKey": true, "endingHashKey": true, "streamName": true, "shardId": true}
+	out, err := l.tables.Scan(t.Context(), &dynamodb.ScanInput{TableName: aws.String(application), ConsistentRead: aws.Bool(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, it := range out.Items {
+		for name := range it {
+			if !known[name] {
+				t.Errorf("%v has %s", it["leaseKey"], name)
+			}
+		}
+		if len(it) != len(known) {
+			t.Errorf("%v has %d attributes, want %d", it["leaseKey"], len(it), len(known))
+		}
+	}
+
+	l.put(application, item{"leaseKey": word("note"), "text": word("somebody's")})
+	if code, stdout, stderr := l.run("release", "--to-kcl"); code != 1 || stdout != "" || !strings.Contains(stderr, "nothing was changed: table fanout, lease note") {
+		t.Errorf("a foreign item: exit %d: %s%s", code, stdout, stderr)
+	}
+	l.live(l.take(l.get(steady.Key), "w1"))
+	if code, stdout, stderr := l.run("release", "--to-kcl"); code != 1 || stdout != "" || !strings.Contains(stderr, "nothing was changed: Shardline workers renew") {
+		t.Errorf("a live worker: exit %d: %s%s", code, stdout, stderr)
+	}
+}
+
+func TestLeasesSet(t *testing.T) {
+	l := newLeaseTrial(t, 2)
+	l.prepare()
+	first := l.putInto(shardID(0))
+	second := l.putInto(shardID(0))
+	roster := []string{"other", "partner"}
+	at := func(s string) checkpoint.Position { return checkpoint.Number(s, 0) }
+	low := l.save(l.take(l.create(shardID(0), 0, 2, checkpoint.TrimHorizon), "w1"), checkpoint.Saved{Checkpoint: at(second), Roster: roster,
+		Behind: map[string]checkpoint.Entry{"partner": {At: at(first)}}})
+	high := l.take(l.create(shardID(1), 1, 2, checkpoint.TrimHorizon), "w2")
+	l.live(high)
+
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says string           // in either output
+		want checkpoint.Saved // of the lower half
+	}{
+		{name: "no position", args: []string{shardID(0)}, code: 1, says: "to"},
+		{name: "nonsense", args: []string{shardID(0), "--to", "yesterday"}, code: 1, says: "it is none of trim_horizon"},
+		{name: "the future", args: []string{shardID(0), "--to", time.Now().Add(time.Hour).Format(time.RFC3339)}, code: 1, says: "in the future"},
+		{name: "a number of no record of the shard", args: []string{shardID(0), "--to", "123"}, code: 1, says: "the shard does not know it"},
+		{name: "a number for several", args: []string{"--all", "--to", first}, code: 1, says: "of one shard"},
+		{name: "one who is not on the roster", args: []string{shardID(0), "--to", "trim_horizon", "--subscriber", "nobody"}, code: 1, says: "other, partner"},
+		{name: "a live owner", args: []string{shardID(1), "--to", "trim_horizon"}, code: 1, says: "w2 lives"},
+		{name: "dry run", args: []string{shardID(0), "--to", "trim_horizon", "--dry-run"}, says: "would: "},
+		{name: "one subscriber", args: []string{shardID(0), "--to", "trim_horizon", "--subscriber", "other"}, says: "other set",
+			want: checkpoint.Saved{Checkpoint: at(second), Roster: roster, Behind: map[string]checkpoint.Entry{"partner": {At: at(first)}, "other": {}}}},
+		{name: "one subscriber to the checkpoint", args: []string{shardID(0), "--to", second, "--subscriber", "partner"}, says: "partner set",
+			want: checkpoint.Saved{Checkpoint: at(second), Roster: roster, Behind: map[string]checkpoint.Entry{"other": {}}}},
+		{name: "everybody back to a record", args: []string{shardID(0), "--to", first}, says: "everybody set", want: checkpoint.Saved{Checkpoint: at(first), Roster: roster}},
+		{name: "one ahead of the checkpoint", args: []string{shardID(0), "--to", second, "--subscriber", "partner"}, code: 1, says: "ahead of the checkpoint"},
+		{name: "a position inside an aggregate", args: []string{shardID(0), "--to", first + ":7"}, want: checkpoint.Saved{Checkpoint: checkpoint.Number(first, 7), Roster: roster}},
+		{name: "a time", args: []string{shardID(0), "--to", "2024-01-02T03:04:05Z"}, want: checkpoint.Saved{Checkpoint: checkpoint.At(time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)), Roster: roster}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l.t = t
+			before := l.get(low.Key)
+			code, stdout, stderr := l.run(append([]string{"set"}, c.args...)...)
+			if code != c.code || !strings.Contains(stdout+stderr, c.says) {
+				t.Errorf("exit %d, want %d and %q: %s%s", code, c.code, c.says, stdout, stderr)
+			}
+			got := l.get(low.Key)
+			if c.want.Roster == nil {
+				if fmt.Sprint(got) != fmt.Sprint(before) {
+					t.Errorf("it was changed to %+v", got)
+				}
+				return
+			}
+			if !got.Equal(c.want) || got.Owner != "" || got.Counter != before.Counter+1 {
+				t.Errorf("it is\n%+v, want\n%+v", got, c.want)
+			}
+		})
+	}
+	l.t = t
+	began := time.Now()
+	if code, stdout, stderr := l.run("set", shardID(0), "--to", "latest"); code != 0 {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if pinned, ok := l.get(low.Key).Checkpoint.Time(); !ok || began.Sub(pinned) < 4*time.Second || began.Sub(pinned) > 8*time.Second {
+		t.Errorf("latest is %s, %s before the command", l.get(low.Key).Checkpoint, began.Sub(pinned))
+	}
+	// A live owner loses its tenure: its next write is refused.
+	if code, stdout, stderr := l.run("set", shardID(1), "--to", "trim_horizon", "--force"); code != 0 {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if got := l.get(high.Key); got.Owner != "" || got.Tenure != "" {
+		t.Errorf("it is still %s's", got.Owner)
+	}
+}
+
+// TestLeasesSetDamaged is the way out when the state table is lost: workers
+// refuse the whole table because of one lease.
+func TestLeasesSetDamaged(t *testing.T) {
+	l := newLeaseTrial(t, 1)
+	l.prepare()
+	lease := l.save(l.take(l.create(shardID(0), 0, 1, checkpoint.TrimHorizon), "w1"), checkpoint.Saved{Checkpoint: checkpoint.Number("49", 0), Roster: []string{"partner"}})
+	it := l.item(lease.Key)
+	it["roster"], it["behindRef"] = word("00000000000000000000000000000000"), word("behind/x/y")
+	l.put(application, it)
+	if code, stdout, _ := l.run("set", "--all", "--to", "trim_horizon"); code != 1 || !strings.Contains(stdout, "refused: "+lease.Key+": attribute roster") {
+		t.Fatalf("exit %d: %s", code, stdout)
+	}
+	if code, stdout, stderr := l.run("set", "--all", "--to", "trim_horizon", "--force"); code != 0 {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if code, stdout, _ := l.run("check", "--watch", "0"); code != 0 {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
+	if got := l.get(lease.Key); got.Checkpoint != checkpoint.TrimHorizon || len(got.Roster) != 0 {
+		t.Errorf("it is %+v", got)
+	}
+}
+
+// TestLeasesImport moves the table of a vmware-go-kcl application whose stream
+// was split: shard 0 into 2 and 3.
+func TestLeasesImport(t *testing.T) {
+	const theirs = "theirs"
+	l := newLeaseTrial(t, 2)
+	last := l.putInto(shardID(1))
+	if err := l.aws.SplitShard(l.stream, shardID(0)); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := l.run("import", "--from-vmware", theirs); code != 1 || !strings.Contains(stderr, "table does not exist: theirs") {
+		t.Errorf("no table: exit %d: %s", code, stderr)
+	}
+	l.table(theirs, "ShardID")
+	row := func(shard string, pairs ...string) {
+		it := item{"ShardID": word(shard)}
+		for i := 0; i < len(pairs); i += 2 {
+			it[pairs[i]] = word(pairs[i+1])
+		}
+		l.put(theirs, it)
+	}
+	row(shardID(0), "Checkpoint", "SHARD_END")
+	row(shardID(1), "Checkpoint", last, "AssignedTo", "old-worker", "LeaseTimeout", time.Now().Add(time.Hour).Format(time.RFC3339Nano))
+	row(shardID(2), "Checkpoint", "", "ParentShardId", shardID(0))
+	row("shardId-000000000099", "Checkpoint", "SHARD_END")
+	importing := []string{"import", "--from-vmware", theirs}
+
+	code, stdout, stderr := l.run(importing...)
+	if code != 1 || !strings.Contains(stderr, "nothing was written: workers hold 1 row") {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	wantAll(t, "the plan", stdout, "shardId-000000000099: ignored", shardID(0)+": lease at SHARD_END", shardID(1)+": lease at "+last+":0", "old-worker, which seems to live",
+		shardID(2)+": lease at TRIM_HORIZON: never read", shardID(3)+": lease at TRIM_HORIZON: no row, and it continues "+shardID(0))
+	row(shardID(1), "Checkpoint", last, "AssignedTo", "old-worker", "LeaseTimeout", time.Now().Add(-time.Hour).Format(time.RFC3339Nano))
+	if code, stdout, stderr := l.run(importing...); code != 0 || !strings.Contains(stdout, "4 leases to create; nothing was written") {
+		t.Fatalf("dry run: exit %d: %s%s", code, stdout, stderr)
+	}
+	if _, err := l.tables.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: aws.String(application)}); err == nil {
+		t.Fatal("the dry run made the table")
+	}
+	if code, _, stderr := l.run("import", "--from-vmware", theirs, "--to-table", theirs, "--apply"); code != 1 || !strings.Contains(stderr, "name a new table") {
+		t.Errorf("the same table: exit %d: %s", code, stderr)
+	}
+
+	// The answer to one write is lost; it is not made twice.
+	if _, err := l.aws.AddFault(localaws.Fault{Operation: "dynamodb.PutItem", Kind: localaws.DropAfter, Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := l.run(append(importing, "--apply")...); code != 0 || !strings.Contains(stdout, "4 leases made") {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if code, stdout, stderr := l.run("check", "--watch", "0"); code != 0 || !strings.Contains(stdout, "4 leases, 0 errors, 0 warnings") {
+		t.Errorf("what was made: exit %d: %s%s", code, stdout, stderr)
+	}
+	l.id = l.streamID()
+	parent := l.get(l.id + ":" + shardID(0))
+	if got := l.get(l.id + ":" + shardID(3)); got.Checkpoint != checkpoint.TrimHorizon || fmt.Sprint(got.Parents) != "["+shardID(0)+"]" || got.HashTo == "" {
+		t.Errorf("the child that had no row: %+v", got)
+	}
+	if fmt.Sprint(parent.Children) != "["+shardID(2)+" "+shardID(3)+"]" {
+		t.Errorf("the parent's children: %v", parent.Children)
+	}
+
+	// Again: nothing to do, and what has moved on is left as it is.
+	if code, stdout, stderr := l.run(append(importing, "--apply")...); code != 0 {
+		t.Errorf("again: exit %d: %s%s", code, stdout, stderr)
+	}
+	moved := l.save(l.take(l.get(l.id+":"+shardID(1)), "w1"), checkpoint.Saved{Checkpoint: checkpoint.Number(last, 9), Roster: []string{"partner"}})
+	if code, stdout, _ := l.run(append(importing, "--apply")...); code != 1 || !strings.Contains(stdout, "refused: "+moved.Key) {
+		t.Errorf("moved on: exit %d: %s", code, stdout)
+	}
+	if got := l.get(moved.Key); got.Counter != moved.Counter || !got.Equal(moved.Saved) {
+		t.Errorf("it was changed: %+v", got)
+	}
+
+	row(shardID(2), "Checkpoint", "??")
+	if code, stdout, stderr := l.run(append(importing, "--apply")...); code != 1 || !strings.Contains(stdout, shardID(2)+": cannot be read") || !strings.Contains(stderr, "1 row of table theirs cannot be read") {
+		t.Errorf("damaged: exit %d: %s%s", code, stdout, stderr)
+	}
+	l.table("mine", "id")
+	if code, _, stderr := l.run("import", "--from-vmware", "mine"); code != 1 || !strings.Contains(stderr, "none of vmware-go-kcl: its key is HASH id") {
+		t.Errorf("a foreign table: exit %d: %s", code, stderr)
+	}
+	row(shardID(2), "Checkpoint", "")
+	if code, _, stderr := l.run("import", "--from-vmware", theirs, "--to-table", "mine"); code != 1 || !strings.Contains(stderr, "table mine has the key HASH id (S)") {
+		t.Errorf("a foreign destination: exit %d: %s", code, stderr)
+	}
+}
+
+// TestLeasesReleaseToKCLSingleStream: the attribute that tells the stream goes,
+// too.
+func TestLeasesReleaseToKCLSingleStream(t *testing.T) {
+	l := newLeaseTrial(t, 1)
+	l.prepare()
+	l.configure("failover: 1s, key_format: single_stream", fmt.Sprintf("{name: hotels-a, stream: %q, role: {arn: %q}, initial_position: latest, subscribers: all_destinations}", l.stream, l.role))
+	l.store = checkpoint.NewDynamoDB(checkpoint.DynamoDBConfig{Client: l.tables, Table: application, StateTable: application + "-state", Format: checkpoint.SingleStream})
+	from, to := hashPart(0, 1)
+	lease := checkpoint.Lease{Key: shardID(0), Shard: shardID(0), Stream: l.id, HashFrom: from, HashTo: to}
+	if err := l.store.Create(t.Context(), lease); err != nil {
+		t.Fatal(err)
+	}
+	l.save(l.take(l.get(lease.Key), "w1"), checkpoint.Saved{Checkpoint: checkpoint.Number("49", 0), Roster: []string{"partner"}})
+	if _, has := l.item(lease.Key)["stream"]; !has {
+		t.Fatal("the item does not tell its stream: this test proves nothing")
+	}
+	if code, stdout, stderr := l.run("list", "--watch", "0"); code != 0 || !strings.Contains(stdout, "source hotels-a: 1 lease") {
+		t.Errorf("list: exit %d: %s%s", code, stdout, stderr)
+	}
+	if code, stdout, stderr := l.run("release", "--to-kcl"); code != 0 {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if it := l.item(lease.Key); len(it) != 7 { // leaseKey, leaseCounter, switches, checkpoint and its sub, hash range
+		t.Errorf("left: %v", it)
+	}
 }

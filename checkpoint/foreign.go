@@ -65,7 +65,7 @@ func (f *foreigners) see(leases []Lease, now time.Duration) {
 	for _, owner := range slices.Sorted(maps.Keys(found)) {
 		f.log.Error("a worker that is not Shardline renews leases of this table: their shards are not read here; "+
 			"stop the application that it belongs to, or set leases.shared_with_kcl for the time of a migration",
-			zap.String("owner", owner), zap.Strings("leases", found[owner]))
+			zap.String("owner", owner), zap.Strings("leases", slices.Sorted(slices.Values(found[owner]))))
 	}
 	switch {
 	case f.held > 0 && held == 0:

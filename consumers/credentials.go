@@ -261,7 +261,7 @@ func refreshAfter(lifetime time.Duration) time.Duration {
 // service calls its credentials stale.
 func (c *Credentials) Signs(config *aws.Config) {
 	config.Credentials = c
-	listen := middleware.DeserializeMiddlewareFunc("Shardline credentials of "+c.config.Name, func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+	listen := middleware.DeserializeMiddlewareFunc(fmt.Sprintf("Shardline credentials %p", c), func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
 		out, metadata, err := next.HandleDeserialize(ctx, in)
 		if err != nil && failed("", err).stale() {
 			c.expire(accessKey(in.Request))

@@ -270,6 +270,25 @@ func TestStaleAnswerBringsNewCredentials(t *testing.T) {
 	})
 }
 
+// TestLateWordOfOldCredentials comes when there are others already.
+func TestLateWordOfOldCredentials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeSTS{}
+		c := newCredentials(service, nil)
+		running(t, c)
+		judge := newJudge(c)
+		judge.stale("ASIAX")
+		judge.took = 11 * time.Minute // the second come after 10 at the latest
+		if err := judge.list(t); err == nil {
+			t.Fatal("the service took stale credentials")
+		}
+		synctest.Wait()
+		if value, err := retrieve(t, c); err != nil || value.AccessKeyID != "ASIAXX" || service.count() != 2 {
+			t.Errorf("got %s, %v after %d calls, want the second credentials, and no third", value.AccessKeyID, err, service.count())
+		}
+	})
+}
+
 // TestWrongClocks has credentials whose expiry is by a clock ten minutes from
 // this host's, as after a jump of either.
 func TestWrongClocks(t *testing.T) {

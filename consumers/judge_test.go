@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -18,6 +19,7 @@ import (
 type judge struct {
 	client  *kinesis.Client
 	refuses []string // access keys
+	took    time.Duration
 }
 
 func newJudge(c *consumers.Credentials) *judge {
@@ -40,6 +42,7 @@ func (j *judge) list(t *testing.T) error {
 func (j *judge) Do(r *http.Request) (*http.Response, error) {
 	answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: r}
 	authorization := r.Header.Get("Authorization")
+	time.Sleep(j.took)
 	if slices.ContainsFunc(j.refuses, func(key string) bool { return strings.Contains(authorization, "Credential="+key+"/") }) {
 		answer.StatusCode = http.StatusBadRequest
 		answer.Body = io.NopCloser(strings.NewReader(`{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}`))

@@ -271,7 +271,11 @@ func TestOwnCredentialsAreRefreshedInTheBackground(t *testing.T) {
 			p.gate.shut.Unlock()
 			// The third refresh from here is with what came by the rotation
 			// alone.
+			deadline := time.Now().Add(localPatience)
 			for forgotten := false; p.gate.count() < before+4; use() {
+				if time.Now().After(deadline) {
+					t.Fatalf("%d calls of the provider: the credentials are not refreshed", p.gate.count())
+				}
 				if !forgotten && p.gate.count() >= before+2 {
 					p.forget()
 					forgotten = true

@@ -111,7 +111,11 @@ func tryOwn(ctx context.Context, cfg *config.Config, start func(func(context.Con
 		return false, base, "", nil, err
 	}
 	start(credentials.Run)
-	who, err = consumers.Identity(ctx, base)
+	asked := base.Copy()
+	if asked.Region == "" {
+		asked.Region = cfg.Sources[0].Stream.Region // any will do
+	}
+	who, err = consumers.Identity(ctx, asked)
 	tried := checkpoint.Tried{Call: "sts:GetCallerIdentity", Detail: who, Err: err}
 	if err != nil && !assumes(cfg) && !errors.Is(err, pipeline.ErrDenied) {
 		// Nobody needs STS, which may be out of reach.

@@ -233,6 +233,120 @@ func TestRevokedRole(t *testing.T) {
 	}
 }
 
+func TestDeniedActions(t *testing.T) {
+	w := newWorld(t, localaws.Config{})
+	arn := w.role(localaws.Role{Name: "reader", Trust: localaws.Trust{Principals: []string{accountB}}})
+	w.stream("hotels", 1)
+	keys := w.assume(w.b, arn)
+	list := func() error {
+		_, err := w.kinesis(keys).ListShards(background, &kinesis.ListShardsInput{StreamName: aws.String("hotels")})
+		return err
+	}
+	assume := func() error {
+		_, err := w.sts(w.b).AssumeRole(background, &sts.AssumeRoleInput{RoleArn: &arn, RoleSessionName: aws.String("test")})
+		return err
+	}
+	w.must(w.DenyActions(arn, "sts:AssumeRole")) // its sessions live on
+	wantCode(t, assume(), "AccessDenied")
+	w.must(list())
+	w.must(w.DenyActions(arn, "kinesis:List*"))
+	w.must(assume())
+	wantType[*kinesistypes.AccessDeniedException](t, list())
+	w.must(w.DenyActions(arn))
+	w.must(list())
+}
+
+func TestWebIdentity(t *testing.T) {
+	w := newWorld(t, localaws.Config{})
+	arn := w.role(localaws.Role{Name: "worker", Trust: localaws.Trust{Tokens: []string{"one"}}})
+	other := w.role(localaws.Role{Name: "other", Trust: localaws.Trust{Principals: []string{accountA}}})
+	anybody := aws.Config{Region: region, BaseEndpoint: aws.String(w.endpoint), HTTPClient: w.client, Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
+	assume := func(arn, token string, seconds int32) (*sts.AssumeRoleWithWebIdentityOutput, error) {
+		return sts.NewFromConfig(anybody).AssumeRoleWithWebIdentity(background, &sts.AssumeRoleWithWebIdentityInput{
+			RoleArn: &arn, RoleSessionName: aws.String("pod"), WebIdentityToken: &token, DurationSeconds: &seconds})
+	}
+	out, err := assume(arn, "one", 900)
+	w.must(err)
+	who, err := w.sts(session(out.Credentials)).GetCallerIdentity(background, nil)
+	w.must(err)
+	if *who.Arn != "arn:aws:sts::111111111111:assumed-role/worker/pod" {
+		t.Errorf("the session is %s", *who.Arn)
+	}
+	w.must(w.SetTokens(arn, "two"))
+	for _, test := range []struct {
+		arn, token string
+		seconds    int32
+		want       string
+	}{
+		{arn, "one", 900, "ExpiredTokenException"},
+		{other, "two", 900, "AccessDenied"},
+		{arn + "x", "two", 900, "AccessDenied"},
+		{arn, "two", 3601, "ValidationError"},
+		{arn, "two", 899, "ValidationError"},
+	} {
+		_, err := assume(test.arn, test.token, test.seconds)
+		wantCode(t, err, test.want)
+	}
+	_, err = assume(arn, "two", 900)
+	w.must(err)
+	w.must(w.DenyActions(arn, "sts:AssumeRoleWithWebIdentity"))
+	_, err = assume(arn, "two", 900)
+	wantCode(t, err, "AccessDenied")
+}
+
+func TestSessionOfATask(t *testing.T) {
+	clock := newClock()
+	w := newWorld(t, localaws.Config{Now: clock.now})
+	arn := w.role(localaws.Role{Name: "worker"})
+	keys, err := w.Session(arn, "task", 3*time.Second)
+	w.must(err)
+	list := func() error {
+		_, err := w.kinesis(keys).ListStreams(background, nil)
+		return err
+	}
+	w.must(list())
+	clock.advance(3 * time.Second)
+	wantCode(t, list(), "ExpiredTokenException")
+	if _, err := w.Session(arn+"x", "task", time.Hour); err == nil {
+		t.Error("a session of no role")
+	}
+}
+
+// TestSkew has a server whose clock is off: it refuses requests as the service
+// does, and tells its date.
+func TestSkew(t *testing.T) {
+	w := newWorld(t, localaws.Config{})
+	for _, test := range []struct {
+		skew time.Duration
+		want string
+	}{
+		{4 * time.Minute, ""},
+		{-4 * time.Minute, ""},
+		{10 * time.Minute, "Signature expired: "},
+		{-10 * time.Minute, "Signature not yet current: "},
+	} {
+		w.SetSkew(test.skew)
+		// A client of its own: another learns the server's date.
+		_, k := w.kinesis(w.a).ListStreams(background, nil)
+		_, d := w.dynamo(w.a).ListTables(background, nil)
+		_, s := w.sts(w.a).GetCallerIdentity(background, nil)
+		for _, err := range []error{k, d, s} {
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("skew %s: error %v, want %q", test.skew, err, test.want)
+			}
+		}
+		if test.want != "" {
+			wantCode(t, k, "InvalidSignatureException")
+			wantCode(t, d, "InvalidSignatureException")
+			wantCode(t, s, "SignatureDoesNotMatch")
+		}
+		client := w.kinesis(w.a)
+		_, _ = client.ListStreams(background, nil)
+		_, err := client.ListStreams(background, nil)
+		w.must(err) // by the server's date
+	}
+}
+
 func TestPermissionsOfARole(t *testing.T) {
 	w := newWorld(t, localaws.Config{})
 	stream := w.stream("hotels", 1)

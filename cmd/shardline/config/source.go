@@ -10,7 +10,8 @@ import (
 // Source is a stream, how to reach it, and who gets its records.
 type Source struct {
 	// The name in logs, metrics and URL templates: letters, digits, `-`, `_`,
-	// `.`; at most 64; unique among sources.
+	// `.`; at most 64; unique among sources; not `base` or `base_role`, which
+	// are Shardline's own credentials in metrics.
 	Name string `yaml:"name" required:"true"`
 	// The stream: `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME`. A stream
 	// belongs to one source only.

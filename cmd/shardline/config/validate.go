@@ -18,6 +18,9 @@ var (
 	sessionPattern     = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 )
 
+// ownNames are values of the metrics' label "source" that are no source's.
+var ownNames = []string{"base", "base_role"}
+
 // addf adds a problem at the place of path, or of what encloses it when path
 // is not in the file. What the decoder has reported already is not said twice.
 func (l *loading) addf(path, format string, args ...any) {
@@ -183,6 +186,9 @@ func (l *loading) sources(c *Config) {
 	for i := range c.Sources {
 		s, path := &c.Sources[i], fmt.Sprintf("sources[%d]", i)
 		l.name(path+".name", s.Name, names)
+		if slices.Contains(ownNames, s.Name) {
+			l.addf(path+".name", "%s is not allowed: in metrics it is the name of Shardline's own credentials", l.found(path+".name"))
+		}
 		if s.Stream != (StreamARN{}) {
 			if first, taken := streams[s.Stream]; taken {
 				l.addf(path+".stream", "the same stream as %s: a stream belongs to one source", l.where(first, path))

@@ -108,14 +108,21 @@ func startProcess(t testing.TB, name string, environment []string, args ...strin
 // startExecutable is startProcess with another build of the command.
 func startExecutable(t testing.TB, executable, name string, environment []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: name, cmd: exec.Command(executable, args...), done: make(chan struct{})}
+	cmd := exec.Command(executable, args...)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "AWS_") && !strings.HasPrefix(v, "SHARDLINE_") {
-			p.cmd.Env = append(p.cmd.Env, v)
+			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	p.cmd.Env = append(p.cmd.Env, envWorker+"=1", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null")
-	p.cmd.Env = append(p.cmd.Env, environment...)
+	cmd.Env = append(cmd.Env, envWorker+"=1", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null")
+	cmd.Env = append(cmd.Env, environment...)
+	return startCommand(t, name, cmd)
+}
+
+// startCommand starts a process that ends with the test, and keeps its log.
+func startCommand(t testing.TB, name string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, name: name, cmd: cmd, done: make(chan struct{})}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if _, err := p.cmd.StdinPipe(); err != nil { // see endWithTest
 		t.Fatal(err)

@@ -8,6 +8,7 @@ install() {
     kinesis-mock) install_npm "$1" kinesis-local 0.6.2 ;;
     moto) install_pip "$1" moto 5.2.5 '[server]' ;;
     dynamodb-local) install_java "$1" 2.6.1 "$here/dynamodb-local" ;;
+    kcl-*) install_java "$1" "${1#kcl-}" "$here/kcl" ;;
   esac
 }
 
@@ -69,10 +70,4 @@ install_java() {
   logged "$log" mvn -q -B -Dstyle.color=never -f "$3/pom.xml" "-Dpeer.version=$2" \
     dependency:copy-dependencies "-DoutputDirectory=$dir/lib" &&
     logged "$log" javac -nowarn -cp "$dir/lib/*" -d "$dir/classes" "$3"/*.java && installed
-}
-
-# java_command PEER MAIN HEAP sets command. The first compiler alone: these
-# processes are short-lived, and the machine's cores are needed elsewhere.
-java_command() {
-  command=(java "-Xmx$3" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$home/$1/classes:$home/$1/lib/*" "$2")
 }

@@ -12,9 +12,13 @@ server() {
     kinesis-mock) command=(env "KINESIS_MOCK_CERT_PATH=$modules/kinesis-local/server.json"
       node -r "$here/loopback.js" "$modules/kinesis-local/main.js") ;;
     moto) command=("$home/moto/bin/python" "$here/moto_serial.py") ;;
-    dynamodb-local) java_command "$1" LoopbackDynamoDB 512m; command+=(-inMemory -sharedDb) ;;
+    dynamodb-local) command=(java -Xmx512m -XX:+UseSerialGC -cp "$(class_path "$1")"
+      LoopbackDynamoDB -inMemory -sharedDb) ;;
   esac
 }
+
+# class_path PEER: of a peer that install_java installed.
+class_path() { printf '%s' "$home/$1/classes:$home/$1/lib/*"; }
 
 pids=()
 stop_servers() {
@@ -34,10 +38,14 @@ answers() {
     IFS= read -r line <&3 && [[ $line == HTTP/* ]]' answers "$1" 2>/dev/null
 }
 
-# start PEER sets port, or reason.
+# start PEER sets place, its URL, or reason.
 start() {
   local file=$home/$1.port log=$home/log/$1.log pid deadline=$((SECONDS + 60)) command
-  port='' reason=''
+  place='' reason=''
+  if [[ $1 == kcl-* ]]; then # no server: tests start its workers
+    place=$(class_path "$1")
+    return 0
+  fi
   rm -f "$file" "$file.part"
   server "$1"
   PEER_PORT_FILE=$file "${command[@]}" >"$log" 2>&1 </dev/null &
@@ -49,7 +57,7 @@ start() {
       return 1
     fi
     if [[ -s $file ]] && answers "$(<"$file")"; then
-      port=$(<"$file")
+      place=http://127.0.0.1:$(<"$file")
       return 0
     fi
     sleep 0.1

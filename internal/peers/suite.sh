@@ -3,8 +3,8 @@
 failures=() skipped=()
 
 # suite NAME "PEERS" TESTS PACKAGES...: installs and starts the peers, runs the
-# tests whose names begin so, ends the peers. A test finds the peer x-y at the
-# URL in SHARDLINE_PEER_X_Y.
+# tests whose names begin so, ends the peers. SHARDLINE_PEER_X_Y tells the tests
+# where the peer x-y is: a server's URL, a Java library's class path.
 suite() {
   local name=$1 peers=$2 tests=$3 peer variable environment=() status=0 log=$home/log/$1.test.log
   shift 3
@@ -15,7 +15,7 @@ suite() {
       return
     fi
     variable=SHARDLINE_PEER_${peer^^}
-    environment+=("${variable//[-.]/_}=http://127.0.0.1:$port")
+    environment+=("${variable//[-.]/_}=$place")
   done
   say "$name: ${environment[*]} in $*"
   env "${environment[@]}" AWS_EC2_METADATA_DISABLED=true \

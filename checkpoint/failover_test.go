@@ -168,3 +168,26 @@ func TestJoinMovesTheFewest(t *testing.T) {
 		}
 	}
 }
+
+// A scan that takes long is made less often: an eighth of the time at most.
+func TestSlowScansAreRare(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, f *fleet) {
+		slow := func(op, _ string) checkpoint.Outcome {
+			if op == "list" {
+				time.Sleep(2 * time.Second)
+			}
+			return checkpoint.None
+		}
+		f.add("a")
+		b := f.add("b")
+		time.Sleep(3 * failover)
+		b.set(func(w *worker) { w.fault = slow })
+		time.Sleep(failover)
+		before := b.called("list")
+		time.Sleep(4 * time.Minute)
+		// One in 16 s; the one that is under way is counted too.
+		if n := b.called("list") - before; n < 14 || n > 16 {
+			t.Errorf("%d scans of 2 s each within 4 minutes, want 15", n)
+		}
+	})
+}

@@ -80,6 +80,9 @@ func (p *passes) run(ctx, base context.Context) error {
 			case now.Before(due) && p.fresh():
 				p.act(ctx, base)
 				continue
+			case now.Before(due):
+				p.wake = 0 // the next scan tells
+				continue
 			}
 			took, err := p.pass(ctx, base)
 			if err != nil {
@@ -97,11 +100,14 @@ func (p *passes) run(ctx, base context.Context) error {
 // interval is the time until the next scan, after one that took so long.
 func (p *passes) interval(took time.Duration) time.Duration {
 	failover := p.cfg.Failover
-	d := p.spread(failover/4, failover/3)
-	if p.watched && p.scans.times == 0 {
-		d = p.spread(failover/scanMost, failover/scanLeast)
+	seldom := p.spread(failover/4, failover/3)
+	switch {
+	case p.scans.times > 0: // what did not answer tells nothing of how long a scan takes
+		return seldom
+	case p.watched:
+		return max(p.spread(failover/scanMost, failover/scanLeast), (scanShare-1)*took)
 	}
-	return max(d, min((scanShare-1)*took, failover))
+	return max(seldom, (scanShare-1)*took)
 }
 
 // fresh says whether the last scan tells enough of who lives to act upon it: a

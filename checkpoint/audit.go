@@ -38,7 +38,7 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 	if tip && len(leases) > 0 {
 		tip, initial = false, firstSight(leases)
 	}
-	through := continued(leases, listed)
+	through := continued(leases, listed, leased)
 	shards = slices.SortedFunc(slices.Values(shards), func(a, b Shard) int {
 		return cmp.Or(compareDigits(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
 	})
@@ -122,8 +122,35 @@ func hasLeasedAncestor(id string, listed map[string]Shard, leased map[string]Lea
 	return look(id)
 }
 
-// continued are the shards that a leased one descends from.
-func continued(leases []Lease, listed map[string]Shard) map[string]bool {
+// Unread are those of the shards with these ids that have no lease, are listed,
+// and for all that the leases say were not read to their end: Audit makes them
+// one, and their children have to wait for it.
+func Unread(ids []string, shards []Shard, leases []Lease) []string {
+	listed := make(map[string]Shard, len(shards))
+	for _, s := range shards {
+		listed[s.ID] = s
+	}
+	leased := make(map[string]Lease, len(leases))
+	for _, l := range leases {
+		leased[l.Shard] = l
+	}
+	through := continued(leases, listed, leased)
+	var unread []string
+	for _, id := range ids {
+		_, isListed := listed[id]
+		if _, isLeased := leased[id]; isListed && !isLeased && !through[id] {
+			unread = append(unread, id)
+		}
+	}
+	return unread
+}
+
+// continued are the shards that a leased one descends from and that were read
+// to their end for it. A lease that stands at its beginning may have been made
+// when only one of its parents had ended; those of its parents are kept until
+// it has begun. So a parent without a lease lost it, and gets another one.
+// A lease of first sight, at a time, has parents that hold nothing newer.
+func continued(leases []Lease, listed map[string]Shard, leased map[string]Lease) map[string]bool {
 	above := make(map[string]bool)
 	var climb func(parents []string)
 	climb = func(parents []string) {
@@ -135,7 +162,13 @@ func continued(leases []Lease, listed map[string]Shard) map[string]bool {
 		}
 	}
 	for _, l := range leases {
-		climb(l.Parents)
+		child := l.Checkpoint == TrimHorizon || slices.ContainsFunc(l.Parents, func(id string) bool {
+			_, ok := leased[id]
+			return ok
+		})
+		if ordered(l.Checkpoint) || !child {
+			climb(l.Parents)
+		}
 	}
 	return above
 }

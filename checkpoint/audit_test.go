@@ -102,8 +102,9 @@ func TestAuditAtTheTip(t *testing.T) {
 	}
 	// A split since: the children follow their parent, whatever the tip is.
 	shards = append(shards, checkpoint.Shard{ID: "s1", Parents: []string{"solo"}, Start: "30"})
+	begun := checkpoint.Saved{Checkpoint: checkpoint.Number("30", 0)}
 	leased := func(at checkpoint.Position) []checkpoint.Lease {
-		return []checkpoint.Lease{{Shard: "c1", Parents: []string{"p"}}, {Shard: "c2", Parents: []string{"p"}}, {Shard: "solo", Saved: checkpoint.Saved{Checkpoint: at}}}
+		return []checkpoint.Lease{{Shard: "c1", Parents: []string{"p"}, Saved: begun}, {Shard: "c2", Parents: []string{"p"}, Saved: begun}, {Shard: "solo", Saved: checkpoint.Saved{Checkpoint: at}}}
 	}
 	if create, _ = checkpoint.Audit(shards, leased(checkpoint.Number("6", 0)), tip, true); len(create) != 0 {
 		t.Errorf("create %+v before the parent ends", create)

@@ -22,6 +22,7 @@ type epoch struct {
 
 	pinned  time.Time // owned by discover: where latest begins; zero: not listed yet
 	garbage int       // owned by discover: leases of earlier epochs at the last audit
+	holes   holes     // owned by discover
 }
 
 // errReplaced ends the tenures of an epoch that is over.

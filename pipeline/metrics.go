@@ -13,6 +13,7 @@ type Metrics struct {
 	up         *prometheus.GaugeVec
 	gaps       *prometheus.CounterVec
 	garbage    *prometheus.GaugeVec
+	holes      *prometheus.GaugeVec
 	unreadable *prometheus.CounterVec
 	keyless    *prometheus.CounterVec
 
@@ -33,6 +34,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "1 when the source's stream and shards can be read, 0 when the last try was refused."}, []string{"source"}),
 		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_gaps_total",
 			Help: "Gaps: places in a shard where the stream trimmed records, or may have, before they were read."}, []string{"source"}),
+		holes: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "shardline_pipeline_hash_range_holes",
+			Help: "Parts of the stream's hash key space that no lease covered at several audits in a row."}, []string{"source"}),
 		garbage: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "shardline_pipeline_garbage_leases",
 			Help: "Leases of a stream that was deleted and made again, of its earlier life: they are removed when nobody renews them."}, []string{"source"}),
 		unreadable: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_unreadable_records_total",
@@ -45,7 +48,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"Bytes that the shard logs hold or have reserved for reads.", nil, nil),
 		shards: make(map[shardLabel]*checkpoint.Tenure),
 	}
-	reg.MustRegister(m.up, m.gaps, m.garbage, m.unreadable, m.keyless, m)
+	reg.MustRegister(m.up, m.gaps, m.garbage, m.holes, m.unreadable, m.keyless, m)
 	return m
 }
 

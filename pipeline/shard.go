@@ -73,9 +73,11 @@ func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 // parents reads the leases of a lease's parents that still exist.
 func (w *Worker) parents(ctx context.Context, src *epoch, lease checkpoint.Lease) ([]checkpoint.Lease, error) {
 	var parents []checkpoint.Lease
+	var without []string
 	for _, id := range lease.Parents {
 		p, err := w.store.Get(ctx, src.leaseKey(id))
 		if errors.Is(err, checkpoint.ErrNotFound) {
+			without = append(without, id)
 			continue
 		}
 		if err != nil {
@@ -85,6 +87,21 @@ func (w *Worker) parents(ctx context.Context, src *epoch, lease checkpoint.Lease
 			return nil, fmt.Errorf("lease %s: %w: %s", lease.Key, errParentUnfinished, id)
 		}
 		parents = append(parents, p)
+	}
+	if len(without) == 0 || lease.Checkpoint != checkpoint.TrimHorizon {
+		return parents, nil
+	}
+	// It has not begun: a parent's lease that is not there may have been lost.
+	shards, err := src.shards(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for the parents of %s: %w", lease.Key, err)
+	}
+	leases, err := w.leasesOf(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	if unread := checkpoint.Unread(without, shards, leases); len(unread) > 0 {
+		return nil, fmt.Errorf("lease %s: %w: %s has no lease, and gets one", lease.Key, errParentUnfinished, unread[0])
 	}
 	return parents, nil
 }

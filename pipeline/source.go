@@ -79,6 +79,7 @@ func newSource(c SourceConfig, format checkpoint.KeyFormat, logger *zap.Logger, 
 	m.up.WithLabelValues(s.name).Set(0)
 	m.gaps.WithLabelValues(s.name)
 	m.garbage.WithLabelValues(s.name).Set(0)
+	m.holes.WithLabelValues(s.name).Set(0)
 	m.unreadable.WithLabelValues(s.name)
 	return s
 }
@@ -310,7 +311,7 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 	if len(create) > 0 {
 		w.holder.Scan()
 	}
-	return nil
+	return w.closeHoles(ctx, e, shards, slices.Concat(leases, create))
 }
 
 // createAtOnce bounds the leases that one source creates at a time: a stream of

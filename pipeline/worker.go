@@ -199,6 +199,15 @@ func (w *Worker) wanted(l checkpoint.Lease, all map[string]checkpoint.Lease) boo
 	return false
 }
 
+// leasesOf reads the leases of an epoch.
+func (w *Worker) leasesOf(ctx context.Context, e *epoch) ([]checkpoint.Lease, error) {
+	all, err := w.store.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the leases: %w", err)
+	}
+	return slices.DeleteFunc(all, func(l checkpoint.Lease) bool { return !e.owns(l) }), nil
+}
+
 // createLeases creates the leases of a finished shard's children. The other
 // parent of a merged child must have a lease, or be trimmed from the stream,
 // unless the child has its lease already: then there is nothing to wait for.

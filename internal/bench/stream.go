@@ -35,6 +35,7 @@ func (s *stream) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) 
 	for i := range shards {
 		shards[i] = checkpoint.Shard{ID: fmt.Sprintf("shardId-%012d", i), HashFrom: fmt.Sprint(i * 10), HashTo: fmt.Sprint(i*10 + 9), Start: fmt.Sprint(i + 1)}
 	}
+	shards[s.shards-1].HashTo = "340282366920938463463374607431768211455"
 	return shards, time.Now(), nil
 }
 

@@ -454,3 +454,25 @@ func TestFutureTimeIsWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// TestIdleShard: a shard where nothing comes costs one read a poll interval,
+// and nothing else.
+func TestIdleShard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStream(0)
+		r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon) // polls every second
+		began := time.Now()
+		for time.Since(began) < 3*time.Minute {
+			if _, err := step(t, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		counts := map[string]int{}
+		for _, c := range s.calls {
+			counts[c.operation]++
+		}
+		if counts["GetRecords"] != 181 || counts["GetShardIterator"] != 1 || len(counts) != 2 {
+			t.Errorf("calls in three minutes: %v, want 181 reads and one iterator", counts)
+		}
+	})
+}

@@ -146,3 +146,49 @@ func TestReshardWithoutADestination(t *testing.T) {
 	}
 	s.checkParentsFinished(t)
 }
+
+// TestScale scales a stream again and again, as an on-demand stream does by
+// itself: several generations at once, before anybody has seen the first, and
+// some of them trimmed at first sight.
+func TestScale(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 2)
+	r := s.receiver("channel")
+	config := s.config(settings{failover: 3 * time.Second})
+	scale := func(shards int) {
+		t.Helper()
+		if err := s.aws.Scale(s.streams[0].arn, shards); err != nil {
+			t.Fatal(err)
+		}
+		s.some(40, 20)
+	}
+	s.some(40, 20)
+	scale(3) // splits and merges in one step: three generations
+	scale(5)
+	one := s.start(config)
+	s.awaitThrough(r)
+	two := s.start(config)
+	for _, n := range []int{3, 4, 2} {
+		scale(n)
+	}
+	s.awaitThrough(r)
+	one.kill()
+	scale(3)
+	s.awaitThrough(r)
+	open := 3
+	s.awaitLeases("the open shards alone are not finished", func(leases []checkpoint.Lease) error {
+		n := 0
+		for _, l := range leases {
+			if !l.Finished() {
+				n++
+			}
+		}
+		if n != open {
+			return fmt.Errorf("%d leases are not finished, want %d", n, open)
+		}
+		return nil
+	})
+	two.stop()
+	s.check(r)
+	s.checkParentsFinished(t)
+}

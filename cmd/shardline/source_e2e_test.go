@@ -1,11 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/shardline/shardline/internal/localaws"
 	"github.com/shardline/shardline/metrics"
@@ -329,5 +335,62 @@ func TestReadsInTrouble(t *testing.T) {
 	p.stop()
 	if result := s.check(r); result.Duplicates != 0 {
 		t.Errorf("%d duplicates: a read that failed comes again at the same place", result.Duplicates)
+	}
+}
+
+// TestGreedyReader shares a shard's five reads a second with another
+// application that takes all it can get: Shardline backs off, goes on as far
+// as it is let, and is at full speed soon after the other one has stopped.
+func TestGreedyReader(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 1)
+	r := s.receiver("channel")
+	st := s.streams[0]
+	own, err := s.aws.AddAccount(st.account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := kinesis.New(kinesis.Options{Region: testRegion, BaseEndpoint: aws.String(s.aws.Endpoint()), Retryer: aws.NopRetryer{},
+		Credentials: credentials.NewStaticCredentialsProvider(own.AccessKeyID, own.SecretAccessKey, own.SessionToken)})
+	at, err := foreign.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{StreamARN: &st.arn, ShardId: aws.String(shardID(0)),
+		ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.some(50, 10)
+	p := s.start(s.config(settings{failover: 10 * time.Second}))
+	s.awaitThrough(r)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	greedy := make(chan struct{})
+	go func() {
+		defer close(greedy)
+		for ctx.Err() == nil {
+			_, _ = foreign.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: at.ShardIterator})
+		}
+	}()
+	throttled := `shardline_consumers_read_throttles_total{shard="` + shardID(0) + `",source="` + st.name + `"}`
+	s.some(50, 10)
+	await(t, "reads are throttled", func() error {
+		var n float64
+		if _, err := fmt.Sscan(p.sample(throttled), &n); err != nil || n < 4 {
+			return fmt.Errorf("%g throttled reads (%v)", n, err)
+		}
+		return nil
+	})
+	cancel()
+	<-greedy
+	began := time.Now()
+	s.some(50, 10)
+	s.awaitThrough(r)
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("it took %s to come back", took)
+	}
+	if line := p.logged("source is down"); line != "" {
+		t.Errorf("a throttle is no trouble: %s", line)
+	}
+	p.stop()
+	if result := s.check(r); result.Duplicates != 0 {
+		t.Errorf("%d duplicates", result.Duplicates)
 	}
 }

@@ -15,12 +15,14 @@ type adminRequest struct {
 	Sequence      string `json:"sequence_number"`
 	Account       string `json:"account"`
 	Role          string `json:"role"` // ARN
+	Shards        int    `json:"shards"`
 }
 
 // adminActions are the POST calls with an adminRequest.
 var adminActions = map[string]func(*Server, adminRequest) error{
 	"split":         func(s *Server, in adminRequest) error { return s.SplitShard(in.Stream, in.Shard) },
 	"merge":         func(s *Server, in adminRequest) error { return s.MergeShards(in.Stream, in.Shard, in.AdjacentShard) },
+	"scale":         func(s *Server, in adminRequest) error { return s.Scale(in.Stream, in.Shards) },
 	"trim":          func(s *Server, in adminRequest) error { return s.TrimShard(in.Stream, in.Shard, in.Sequence) },
 	"delete_stream": func(s *Server, in adminRequest) error { return s.DeleteStream(in.Stream) },
 	"allow_account": func(s *Server, in adminRequest) error { return s.AllowAccount(in.Stream, in.Account) },

@@ -48,6 +48,13 @@ const (
 
 var streamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
 
+// The capacity modes: the shards of an on-demand stream are the service's to
+// split and merge.
+const (
+	provisioned = "PROVISIONED"
+	onDemand    = "ON_DEMAND"
+)
+
 // streamRef is how requests name a stream.
 type streamRef struct {
 	StreamName string
@@ -148,7 +155,7 @@ func createStream(c *call) ([]byte, *apiError) {
 	switch {
 	case in.ShardCount != nil:
 		count = *in.ShardCount
-	case in.StreamModeDetails == nil || in.StreamModeDetails.StreamMode != "ON_DEMAND":
+	case in.StreamModeDetails == nil || in.StreamModeDetails.StreamMode != onDemand:
 		return nil, refuse("InvalidArgumentException", "ShardCount is required for streams of mode PROVISIONED.")
 	}
 	if count < 1 {
@@ -158,11 +165,15 @@ func createStream(c *call) ([]byte, *apiError) {
 	if e := c.enter(resource{account: c.caller.account, arn: arn, stream: in.StreamName}); e != nil {
 		return nil, e
 	}
-	_, e := c.server.createStream(c.caller.account, c.region, in.StreamName, count)
+	mode := provisioned
+	if d := in.StreamModeDetails; d != nil && d.StreamMode == onDemand {
+		mode = onDemand
+	}
+	_, e := c.server.createStream(c.caller.account, c.region, in.StreamName, mode, count)
 	return nil, e
 }
 
-func (s *Server) createStream(account, region, name string, count int) (*stream, *apiError) {
+func (s *Server) createStream(account, region, name, mode string, count int) (*stream, *apiError) {
 	if count > maxShards {
 		return nil, refuse("LimitExceededException", "This request would exceed the shard limit for the account %s in %s.", account, region)
 	}
@@ -179,6 +190,7 @@ func (s *Server) createStream(account, region, name string, count int) (*stream,
 	second := max(now.Unix(), s.created[arn]+1)
 	s.created[arn] = second
 	st := newStream(account, region, name, count, time.Unix(second, 0), now)
+	st.mode = mode
 	st.status, st.until = "CREATING", now.Add(s.config.StatusDelay)
 	s.streams[arn] = st
 	return st, nil
@@ -314,7 +326,7 @@ func describeStreamSummary(c *call) ([]byte, *apiError) {
 func (st *stream) summary(now time.Time) map[string]any {
 	return map[string]any{
 		"StreamName": st.name, "StreamARN": st.arn, "StreamStatus": st.state(now),
-		"StreamModeDetails":       map[string]string{"StreamMode": "PROVISIONED"},
+		"StreamModeDetails":       map[string]string{"StreamMode": st.mode},
 		"RetentionPeriodHours":    int(st.retention / time.Hour),
 		"StreamCreationTimestamp": st.created.Unix(),
 		"EnhancedMonitoring":      []map[string]any{{"ShardLevelMetrics": []string{}}},
@@ -380,7 +392,7 @@ func listStreams(c *call) ([]byte, *apiError) {
 		st.mu.Lock()
 		names = append(names, st.name)
 		summaries = append(summaries, map[string]any{"StreamName": st.name, "StreamARN": st.arn, "StreamStatus": st.state(now),
-			"StreamCreationTimestamp": st.created.Unix(), "StreamModeDetails": map[string]string{"StreamMode": "PROVISIONED"}})
+			"StreamCreationTimestamp": st.created.Unix(), "StreamModeDetails": map[string]string{"StreamMode": st.mode}})
 		st.mu.Unlock()
 	}
 	out := map[string]any{"StreamNames": names, "StreamSummaries": summaries, "HasMoreStreams": more}

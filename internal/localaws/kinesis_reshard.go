@@ -21,6 +21,12 @@ func splitShard(c *call) ([]byte, *apiError) {
 	if !ok {
 		return nil, refuse("ValidationException", "1 validation error detected: Value '%s' at 'newStartingHashKey' failed to satisfy constraint: Member must satisfy regular expression pattern: 0|([1-9]\\d{0,38})", in.NewStartingHashKey)
 	}
+	st.mu.Lock()
+	e = st.checkProvisioned()
+	st.mu.Unlock()
+	if e != nil {
+		return nil, e
+	}
 	return nil, c.server.split(st, in.ShardToSplit, &at)
 }
 
@@ -76,6 +82,12 @@ func mergeShards(c *call) ([]byte, *apiError) {
 		return nil, e
 	}
 	st, e := c.stream(in.streamRef, in.ShardToMerge)
+	if e != nil {
+		return nil, e
+	}
+	st.mu.Lock()
+	e = st.checkProvisioned()
+	st.mu.Unlock()
 	if e != nil {
 		return nil, e
 	}
@@ -145,25 +157,46 @@ func updateShardCount(c *call) ([]byte, *apiError) {
 	if e != nil {
 		return nil, e
 	}
-	now := c.server.now()
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.deleted {
-		return nil, streamNotFound(st.name, st.account)
-	}
-	if e := st.checkActive(now); e != nil {
+	if e := st.checkProvisioned(); e != nil {
 		return nil, e
 	}
-	current, target := len(st.open), in.TargetShardCount
-	if target > 2*current || 2*target < current || target > maxShards {
-		return nil, refuse("LimitExceededException", "UpdateShardCount cannot scale from %d to %d shards: at most to double, at least to half, of the current count, and to %d.", current, target, maxShards)
+	current := len(st.open)
+	if e := c.server.scale(st, in.TargetShardCount); e != nil {
+		return nil, e
+	}
+	return encode(map[string]any{"StreamName": st.name, "StreamARN": st.arn, "CurrentShardCount": current, "TargetShardCount": in.TargetShardCount})
+}
+
+// checkProvisioned refuses a caller's reshard of an on-demand stream. The
+// stream's lock is held.
+func (st *stream) checkProvisioned() *apiError {
+	if st.mode == onDemand {
+		return refuse("ValidationException", "This operation is not supported for stream %s under account %s: its capacity mode is ON_DEMAND.", st.name, st.account)
+	}
+	return nil
+}
+
+// scale makes target equal shards of what there is. The stream's lock is held.
+func (s *Server) scale(st *stream, target int) *apiError {
+	now := s.now()
+	if st.deleted {
+		return streamNotFound(st.name, st.account)
+	}
+	if e := st.checkActive(now); e != nil {
+		return e
+	}
+	current := len(st.open)
+	if target < 1 || target > 2*current || 2*target < current || target > maxShards {
+		return refuse("LimitExceededException", "UpdateShardCount cannot scale from %d to %d shards: at most to double, at least to half, of the current count, and to %d.", current, target, maxShards)
 	}
 	// Split where a target range begins inside a shard, then merge what lies
 	// within one range.
 	starts := shares(target)
 	for _, at := range starts {
 		if sh := st.route(at); sh.first != at {
-			c.server.splitLocked(st, sh, at, now)
+			s.splitLocked(st, sh, at, now)
 		}
 	}
 	for i, first := range starts {
@@ -172,8 +205,8 @@ func updateShardCount(c *call) ([]byte, *apiError) {
 			last = starts[i+1].minusOne()
 		}
 		for sh := st.route(first); sh.last != last; sh = st.route(first) {
-			c.server.mergeLocked(st, sh, st.route(sh.last.plusOne()), now)
+			s.mergeLocked(st, sh, st.route(sh.last.plusOne()), now)
 		}
 	}
-	return encode(map[string]any{"StreamName": st.name, "StreamARN": st.arn, "CurrentShardCount": current, "TargetShardCount": target})
+	return nil
 }

@@ -17,7 +17,7 @@ func (s *Server) CreateStream(account, region, name string, shards int) (string,
 	if !streamName.MatchString(name) || shards < 1 || region == "" {
 		return "", fmt.Errorf("create stream %q in region %q with %d shards: a name has 1 to 128 letters, digits and _.-, a stream one shard at least", name, region, shards)
 	}
-	st, e := s.createStream(account, region, name, shards)
+	st, e := s.createStream(account, region, name, provisioned, shards)
 	if e != nil {
 		return "", e.asError("create stream " + name)
 	}
@@ -44,6 +44,22 @@ func (s *Server) DeleteStream(arn string) error {
 		return err
 	}
 	s.deleteStream(st)
+	return nil
+}
+
+// Scale splits and merges a stream's shards until it has so many, as
+// UpdateShardCount does, and as the service does by itself with an on-demand
+// stream.
+func (s *Server) Scale(arn string, shards int) error {
+	st, err := s.streamByARN(arn)
+	if err != nil {
+		return err
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if e := s.scale(st, shards); e != nil {
+		return e.asError(fmt.Sprintf("scale %s to %d shards", st.name, shards))
+	}
 	return nil
 }
 

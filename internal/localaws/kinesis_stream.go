@@ -12,8 +12,8 @@ import (
 // stream is one data stream. Its mutex guards everything that changes, in its
 // shards too.
 type stream struct {
-	arn, account, region, name string
-	created                    time.Time // whole seconds, as in the service
+	arn, account, region, name, mode string
+	created                          time.Time // whole seconds, as in the service
 
 	mu        sync.Mutex
 	retention time.Duration

@@ -244,3 +244,44 @@ func TestStreamsComeAndGo(t *testing.T) {
 	_, err = k.IncreaseStreamRetentionPeriod(background, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(48)})
 	w.must(err)
 }
+
+// TestOnDemand: the shards of an on-demand stream are the service's to split
+// and merge, and callers see its mode.
+func TestOnDemand(t *testing.T) {
+	w := newWorld(t, localaws.Config{})
+	k := w.kinesis(w.a)
+	name := aws.String("elastic")
+	_, err := k.CreateStream(background, &kinesis.CreateStreamInput{StreamName: name,
+		StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}})
+	w.must(err)
+	summary, err := k.DescribeStreamSummary(background, &kinesis.DescribeStreamSummaryInput{StreamName: name})
+	w.must(err)
+	d := summary.StreamDescriptionSummary
+	if d.StreamModeDetails.StreamMode != types.StreamModeOnDemand || *d.OpenShardCount != 4 {
+		t.Errorf("mode %s, %d shards; want ON_DEMAND and 4", d.StreamModeDetails.StreamMode, *d.OpenShardCount)
+	}
+	for _, call := range []func() error{
+		func() error {
+			_, err := k.UpdateShardCount(background, &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(8), ScalingType: types.ScalingTypeUniformScaling})
+			return err
+		},
+		func() error {
+			_, err := k.MergeShards(background, &kinesis.MergeShardsInput{StreamName: name, ShardToMerge: aws.String("shardId-000000000000"), AdjacentShardToMerge: aws.String("shardId-000000000001")})
+			return err
+		},
+		func() error {
+			_, err := k.SplitShard(background, &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String("shardId-000000000000"), NewStartingHashKey: aws.String("1000")})
+			return err
+		},
+	} {
+		wantType[*types.ValidationException](t, call())
+	}
+	if err := w.Scale(*d.StreamARN, 6); err != nil {
+		t.Fatal(err)
+	}
+	summary, err = k.DescribeStreamSummary(background, &kinesis.DescribeStreamSummaryInput{StreamName: name})
+	w.must(err)
+	if n := *summary.StreamDescriptionSummary.OpenShardCount; n != 6 {
+		t.Errorf("%d shards after it scaled, want 6", n)
+	}
+}

@@ -23,6 +23,13 @@ import (
 // for the lease table; the SDK's 10 per host would open one anew for most reads.
 const maxIdleConns = 256
 
+// pingAfter is how long an HTTP/2 connection may be silent before it is asked
+// whether it lives, and how long the answer may take. All calls and
+// subscriptions of an endpoint share one connection: one that died without a
+// word would keep failing them until the kernel gives up, after a quarter of an
+// hour.
+const pingAfter = 15 * time.Second
+
 // BaseConfig says which credentials are Shardline's own.
 type BaseConfig struct {
 	Region      string // empty: the SDK's own settings decide
@@ -64,6 +71,7 @@ func NewBase(ctx context.Context, c BaseConfig) (aws.Config, *Credentials, error
 		base.HTTPClient = loaded.WithTimeout(0).WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConns = 2 * maxIdleConns
 			t.MaxIdleConnsPerHost = maxIdleConns
+			t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter}
 		})
 	}
 	base.HTTPClient = plainBody{base.HTTPClient}

@@ -141,3 +141,17 @@ func TestConsumerNeedsAClientOfFanOut(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// All subscriptions share one HTTP/2 connection: whether it lives is asked
+// before the silence of a subscription ends it.
+func TestDeadConnectionsAreFound(t *testing.T) {
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	base, _, err := consumers.NewBase(t.Context(), consumers.BaseConfig{Region: region})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := consumers.TransportOf(base)
+	if c := transport.HTTP2; !transport.ForceAttemptHTTP2 || c == nil || c.SendPingTimeout <= 0 || c.PingTimeout <= 0 || c.SendPingTimeout+c.PingTimeout >= time.Minute {
+		t.Errorf("HTTP/2 settings %+v", c)
+	}
+}

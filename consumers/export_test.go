@@ -3,6 +3,10 @@ package consumers
 import (
 	"errors"
 	"math/big"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
 	"github.com/shardline/shardline/checkpoint"
 )
@@ -41,4 +45,9 @@ func HashOf(partitionKey string) string { return hashOf(partitionKey).big().Stri
 func (h hashKey) big() *big.Int {
 	n := new(big.Int).SetUint64(h.high)
 	return n.Lsh(n, 64).Or(n, new(big.Int).SetUint64(h.low))
+}
+
+// TransportOf is the HTTP transport below a base configuration.
+func TransportOf(base aws.Config) *http.Transport {
+	return base.HTTPClient.(plainBody).client.(*awshttp.BuildableClient).GetTransport()
 }

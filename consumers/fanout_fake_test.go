@@ -163,7 +163,8 @@ func (s *fakeSubscription) Next(ctx context.Context) (types.SubscribeToShardEven
 	return event, err
 }
 
-// await looks for records every 100 ms.
+// await waits for a heartbeat, unless there are records: they come from the
+// goroutine that waits.
 func (s *fakeSubscription) await(ctx context.Context) (e types.SubscribeToShardEvent, err error) {
 	if faults := s.f.eventFaults; len(faults) > 0 {
 		s.f.eventFaults = faults[1:]
@@ -175,22 +176,24 @@ func (s *fakeSubscription) await(ctx context.Context) (e types.SubscribeToShardE
 			return e, faults[0].err
 		}
 	}
-	for waited := time.Duration(0); ; waited += 100 * time.Millisecond {
+	for start := time.Now(); ; {
 		if ctx.Err() != nil {
 			return e, ctx.Err()
 		}
-		if time.Since(s.began) >= fakeLifetime {
+		left := fakeLifetime - time.Since(s.began)
+		if left <= 0 {
 			return e, io.EOF
 		}
+		heartbeat := fakeHeartbeat - time.Since(start)
 		s.index = max(s.index, s.shard.trimmed)
 		empty := s.first && s.f.emptyFirst
 		end := s.shard.closed && s.index == len(s.shard.records)
-		if s.index < len(s.shard.records) || end || empty || waited >= fakeHeartbeat {
+		if s.index < len(s.shard.records) || end || empty || heartbeat <= 0 {
 			s.first = false
 			return s.event(empty), nil
 		}
 		select {
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(min(left, heartbeat)):
 		case <-ctx.Done():
 		}
 	}

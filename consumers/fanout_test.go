@@ -542,3 +542,54 @@ func TestCancelEndsSubscribe(t *testing.T) {
 		}
 	})
 }
+
+// What is left of an event that is too large for one batch comes before
+// anything else, the shard's end too.
+func TestFanOutOpensLargeAggregates(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeFanOut(t, 0)
+			n := 2*pipeline.ReadRecords + 5
+			f.putAggregate(users("b", n)...)
+			f.shards[0].closed = closed
+			f.shards = append(f.shards, &fakeShard{id: "shardId-000000000001", parents: []string{shard0}})
+			f.eventFaults = []eventFault{{}, {err: io.EOF}}
+			r := newFanOutTest(t, f, horizon)
+			var batches, next int
+			for end, steps := false, 0; next < n || closed && !end; steps++ {
+				if steps == 20 {
+					t.Fatalf("%d of %d records after %d reads", next, n, steps)
+				}
+				batch, err := step(t, r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, record := range batch.Records {
+					if record.Position != checkpoint.Number("100", int64(next)) {
+						t.Fatalf("record %d is at %s", next, record.Position)
+					}
+					next++
+				}
+				if end = batch.End; end && next < n {
+					t.Fatalf("the end came after %d of %d records", next, n)
+				}
+				if len(batch.Records) > 0 {
+					batches++
+				}
+			}
+			if batches != 3 || len(r.subscriptions()) != 1 {
+				t.Errorf("%d batches, %d subscriptions", batches, len(r.subscriptions()))
+			}
+			if closed {
+				return
+			}
+			_, _ = step(t, r) // the break
+			f.put(0, 1)
+			got, _ := r.until(t, 1)
+			expectRecords(t, got, 1, 1)
+			if sub := r.subscriptions()[1]; sub.kind != types.ShardIteratorTypeAfterSequenceNumber || sub.sequence != "100" {
+				t.Errorf("continued %s %s, want AFTER 100", sub.kind, sub.sequence)
+			}
+		})
+	}
+}

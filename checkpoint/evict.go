@@ -37,7 +37,7 @@ func (d *DynamoDB) evict(ctx context.Context, seen Lease, save *Saved, remove ..
 		}
 		err := d.evictOnce(ctx, seen, save, remove)
 		switch {
-		case err == nil, refusesSave(err), ctx.Err() != nil, attempt == 6:
+		case err == nil, refusesSave(err), denied(err), ctx.Err() != nil, attempt == 6:
 			return err
 		case errors.Is(err, ErrThrottled):
 			continue

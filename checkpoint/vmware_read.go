@@ -49,8 +49,8 @@ func (d *DynamoDB) CreateSettled(ctx context.Context, l Lease) (Lease, error) {
 			return Lease{}, fmt.Errorf("create lease %s in table %s: %w", l.Key, d.table, context.Cause(ctx))
 		}
 		err := d.Create(ctx, l)
-		if err == nil {
-			return l, nil
+		if err == nil || denied(err) {
+			return l, err
 		}
 		now, readErr := d.Get(ctx, l.Key)
 		switch {

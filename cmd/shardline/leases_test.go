@@ -775,3 +775,35 @@ func TestLeasesReleaseToKCLSingleStream(t *testing.T) {
 		t.Errorf("left: %v", it)
 	}
 }
+
+// TestLeasesDenied: what the base role may not do is named.
+func TestLeasesDenied(t *testing.T) {
+	l := newLeaseTrial(t, 1)
+	l.prepare()
+	lease := l.take(l.create(shardID(0), 0, 1, checkpoint.TrimHorizon), "w1")
+	base, err := l.aws.AddRole(localaws.Role{Account: tablesAccount, Name: "shardline-worker", Trust: localaws.Trust{Principals: []string{tablesAccount}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.configure("failover: 1s", fmt.Sprintf("{name: hotels-a, stream: %q, initial_position: latest, subscribers: all_destinations}\naws: {role: {arn: %q}}", l.stream, base))
+	for _, c := range []struct {
+		action string
+		args   []string
+		says   string
+	}{
+		{"dynamodb:DescribeTable", []string{"list"}, "describe table fanout: "},
+		{"dynamodb:Scan", []string{"check"}, "scan table fanout"},
+		{"dynamodb:UpdateItem", []string{"release", lease.Key}, "evict lease " + lease.Key + " of table fanout: "},
+	} {
+		if err := l.aws.DenyActions(base, c.action); err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := l.run(c.args...)
+		if said := stdout + stderr; code != 1 || !strings.Contains(said, c.says) || !strings.Contains(said, "AccessDenied") || !strings.Contains(said, c.action) {
+			t.Errorf("%s denied: exit %d: %s", c.action, code, said)
+		}
+	}
+	if got := l.get(lease.Key); got.Counter != lease.Counter || got.Owner != "w1" {
+		t.Errorf("it was changed: %+v", got)
+	}
+}

@@ -296,12 +296,11 @@ func TestSuspended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fleet{t: t, tape: newTape("a"), store: &checkpoint.Memory{}}
 		box := newInbox("d")
-		suspend := false // owned by the reader
+		var suspend atomic.Bool
 		f.tape.waited = func() bool {
-			if !suspend {
+			if !suspend.CompareAndSwap(true, false) {
 				return false
 			}
-			suspend = false
 			f.ahead.Add(int64(time.Hour))
 			return true
 		}
@@ -310,7 +309,7 @@ func TestSuspended(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		expect(t, box, "x 1")
-		suspend = true
+		suspend.Store(true)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if f.tape.zombies != 0 {

@@ -8,7 +8,7 @@ import (
 )
 
 // TestPeerTakeOver lets Shardline go on where a KCL application has stopped,
-// and KCL where Shardline has: each goes on with the records behind the
+// and gives the table back to KCL: each goes on with the records behind the
 // other's checkpoints, all of them and no other.
 func TestPeerTakeOver(t *testing.T) {
 	t.Parallel()
@@ -43,6 +43,7 @@ func TestPeerTakeOver(t *testing.T) {
 			s.checkLeases()
 			s.checkFrom(found, p.name)
 
+			s.giveBack()
 			found = s.mustLeases()
 			s.addSome(2 * peerKeys)
 			again := s.startKCL(test.version)
@@ -52,6 +53,23 @@ func TestPeerTakeOver(t *testing.T) {
 			s.checkLeases()
 			s.checkFrom(found, again.name)
 		})
+	}
+}
+
+// giveBack gives the table back to KCL workers.
+func (s *peerScene) giveBack() {
+	s.t.Helper()
+	startProcess(s.t, "release", s.environment(), "leases", "release", "--to-kcl", "--config", s.config("")).awaitExit(0)
+	items, err := s.items()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, item := range items {
+		for _, ours := range []string{"tenure", "askedBy", "roster", "behind", "behindRef", "checkpointTimestamp"} {
+			if item[ours] != nil {
+				s.t.Errorf("lease %s still has %s", text(item["leaseKey"]), ours)
+			}
+		}
 	}
 }
 

@@ -66,87 +66,32 @@ func (s *peerScene) awaitHandled() {
 	})
 }
 
-// check holds what the workers did against what was put: every record is
-// handled by one side or the other, and no side begins with a record of a key
-// before all earlier ones are handled.
+// check holds what the workers did against what was put, and against the
+// tenures of Shardline's.
 func (s *peerScene) check() {
 	s.t.Helper()
-	next, handled, repeated := make(map[string]int), make(map[string]int), 0
-	gaps := 0
-	for _, h := range s.handlings() {
-		if h.record.index > next[h.record.key] {
-			if gaps++; gaps <= 5 {
-				s.t.Errorf("gap: %s handled %s number %d of %s at %s, when number %d was to come", h.worker, h.record.key, h.record.index, h.record.shard,
-					h.time.Format("15:04:05.000"), next[h.record.key])
-			}
-			continue
-		}
-		if !h.handled {
-			continue
-		}
-		handled[h.worker]++
-		if h.record.index == next[h.record.key] {
-			next[h.record.key]++
-		} else {
-			repeated++
-		}
-	}
-	wanted := make(map[string]int)
-	for _, r := range s.records() {
-		wanted[r.key]++
-	}
-	for key, n := range wanted {
-		if next[key] != n {
-			s.t.Errorf("lost: %s is handled up to number %d of %d", key, next[key], n)
-		}
-	}
-	s.t.Logf("%d records put; handled %v; %d of these are repeats", len(s.records()), handled, repeated)
-	s.checkTenures()
-}
-
-// tenure is one ownership of a shard by a Shardline worker, as its log has it.
-type tenure struct {
-	worker      string
-	from, until time.Time
-	attempts    []time.Time
-}
-
-// checkTenures holds the attempts of Shardline workers against their leases:
-// each is within a tenure of its worker on its shard, and those of two workers
-// on one shard do not overlap.
-func (s *peerScene) checkTenures() {
-	s.t.Helper()
-	tenures := make(map[string][]*tenure) // by shard
+	all := s.handlings()
+	tenures := make(map[string][]*tenure)
 	for _, p := range s.shardlines {
 		p.tenures(tenures)
 	}
-	outside := 0
-	for _, h := range s.handlings() {
-		if !slices.ContainsFunc(s.shardlines, func(p *process) bool { return p.name == h.worker }) {
-			continue
+	faults := append(lostOrEarly(s.records(), all), outsideTenures(all, tenures)...)
+	for i, f := range faults {
+		if i == 10 {
+			s.t.Errorf("and %d more", len(faults)-i)
+			break
 		}
-		i := slices.IndexFunc(tenures[h.record.shard], func(n *tenure) bool {
-			return n.worker == h.worker && !h.time.Before(n.from) && !h.time.After(n.until)
-		})
-		if i < 0 {
-			if outside++; outside <= 5 {
-				s.t.Errorf("%s delivered %q of %s at %s without owning it", h.worker, h.record.data, h.record.shard, h.time.Format("15:04:05.000"))
-			}
-			continue
-		}
-		n := tenures[h.record.shard][i]
-		n.attempts = append(n.attempts, h.time)
+		s.t.Error(f)
 	}
-	for shard, list := range tenures {
-		for i, a := range list {
-			for _, b := range list[:i] {
-				if a.worker != b.worker && len(a.attempts) > 0 && len(b.attempts) > 0 &&
-					!a.attempts[0].After(b.attempts[len(b.attempts)-1]) && !b.attempts[0].After(a.attempts[len(a.attempts)-1]) {
-					s.t.Errorf("%s and %s delivered from %s at the same time", a.worker, b.worker, shard)
-				}
-			}
+	by := make(map[string]int)
+	repeats := -len(s.records())
+	for _, h := range all {
+		if h.handled {
+			by[h.worker]++
+			repeats++
 		}
 	}
+	s.t.Logf("%d records put; handled %v; %d repeats", len(s.records()), by, max(repeats, 0))
 }
 
 // tenures adds those of a worker's log, by shard.

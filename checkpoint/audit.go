@@ -20,12 +20,18 @@ import (
 // A shard with a leased descendant has been read to its end, and its lease
 // removed: it gets none, for as long as the stream may still list it.
 //
+// first says where the first leases begin, when that was decided once for all
+// workers. What it names and has no lease counts as leased, and is created: two
+// workers whose first listings differ, by a split between them, do not create a
+// shard and its ancestor both. A listing that is older than that decision tells
+// of nothing else.
+//
 // remove are leases that are through: SHARD_END, nobody behind, every child
 // begun, and no lease of a parent left. Whether somebody still holds one, or
 // died before releasing it, is the caller's to know. Every child lists whoever this one
 // lists: a subscriber that joined here, and not yet there, still has to get the
 // child's records, and once this lease is gone only the child's roster says so.
-func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, remove []Lease) {
+func Audit(shards []Shard, leases []Lease, initial Position, tip bool, first map[string]Position) (create, remove []Lease) {
 	listed := make(map[string]Shard, len(shards))
 	for _, s := range shards {
 		listed[s.ID] = s
@@ -35,10 +41,24 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 		leased[l.Shard] = l
 	}
 
-	if tip && len(leases) > 0 {
-		tip, initial = false, firstSight(leases)
+	all := slices.Clone(leases)
+	read := continued(leases, listed, leased)
+	for _, s := range shards {
+		at, decided := first[s.ID]
+		if _, ok := leased[s.ID]; ok || read[s.ID] || !decided {
+			continue
+		}
+		l := newLease(s, at)
+		create, all = append(create, l), append(all, l)
+		leased[s.ID] = l
 	}
-	through := continued(leases, listed, leased)
+	if predates(listed, first) {
+		return create, nil // what else it lacks, it cannot tell
+	}
+	if tip && len(all) > 0 {
+		tip, initial = false, firstSight(all)
+	}
+	through := continued(all, listed, leased)
 	shards = slices.SortedFunc(slices.Values(shards), func(a, b Shard) int {
 		return cmp.Or(compareDigits(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
 	})
@@ -50,8 +70,7 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 		if !ok {
 			continue
 		}
-		l := Lease{Shard: s.ID, Saved: Saved{Checkpoint: at}, Parents: s.Parents, HashFrom: s.HashFrom, HashTo: s.HashTo}
-		create = append(create, l)
+		create = append(create, newLease(s, at))
 	}
 	for _, l := range leases {
 		if removable(l, shards, leases, leased) {
@@ -59,6 +78,25 @@ func Audit(shards []Shard, leases []Lease, initial Position, tip bool) (create, 
 		}
 	}
 	return create, remove
+}
+
+// predates says whether a listing lacks a shard of first that is newer than all
+// that it has: ids grow.
+func predates(listed map[string]Shard, first map[string]Position) bool {
+	newest := ""
+	for id := range listed {
+		newest = max(newest, id)
+	}
+	for id := range first {
+		if _, ok := listed[id]; !ok && id > newest {
+			return true
+		}
+	}
+	return false
+}
+
+func newLease(s Shard, at Position) Lease {
+	return Lease{Shard: s.ID, Saved: Saved{Checkpoint: at}, Parents: s.Parents, HashFrom: s.HashFrom, HashTo: s.HashTo}
 }
 
 // firstSight is the earliest time that a lease still stands at, else

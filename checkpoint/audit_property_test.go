@@ -189,7 +189,7 @@ func (g *lineage) create(l checkpoint.Lease) {
 }
 
 func (g *lineage) audit() {
-	create, remove := checkpoint.Audit(g.listing(), g.leases(), checkpoint.TrimHorizon, false)
+	create, remove := checkpoint.Audit(g.listing(), g.leases(), checkpoint.TrimHorizon, false, nil)
 	for _, l := range create {
 		for _, id := range l.Parents {
 			if p := g.find(id); p.seen < p.records {

@@ -63,7 +63,7 @@ func TestAudit(t *testing.T) {
 			[]checkpoint.Lease{listing(lease("p", checkpoint.ShardEnd), "a", "n"), listing(lease("c", five, "p"), "a", "n")}, nil, []string{"p"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			create, remove := checkpoint.Audit(tc.shards, tc.leases, checkpoint.TrimHorizon, false)
+			create, remove := checkpoint.Audit(tc.shards, tc.leases, checkpoint.TrimHorizon, false, nil)
 			for _, x := range []struct {
 				what string
 				got  []checkpoint.Lease
@@ -89,7 +89,7 @@ func TestAuditAtTheTip(t *testing.T) {
 		{ID: "c2", Parents: []string{"p"}, Start: "20"}, {ID: "c1", Parents: []string{"p"}, Start: "10"},
 		{ID: "p", Start: "5", Closed: true}, {ID: "solo", Start: "6", Parents: []string{"trimmed"}},
 	}
-	create, _ := checkpoint.Audit(shards, nil, tip, true)
+	create, _ := checkpoint.Audit(shards, nil, tip, true, nil)
 	var got []string
 	for _, l := range create {
 		got = append(got, l.Shard)
@@ -106,10 +106,10 @@ func TestAuditAtTheTip(t *testing.T) {
 	leased := func(at checkpoint.Position) []checkpoint.Lease {
 		return []checkpoint.Lease{{Shard: "c1", Parents: []string{"p"}, Saved: begun}, {Shard: "c2", Parents: []string{"p"}, Saved: begun}, {Shard: "solo", Saved: checkpoint.Saved{Checkpoint: at}}}
 	}
-	if create, _ = checkpoint.Audit(shards, leased(checkpoint.Number("6", 0)), tip, true); len(create) != 0 {
+	if create, _ = checkpoint.Audit(shards, leased(checkpoint.Number("6", 0)), tip, true, nil); len(create) != 0 {
 		t.Errorf("create %+v before the parent ends", create)
 	}
-	create, _ = checkpoint.Audit(shards, leased(checkpoint.ShardEnd), tip, true)
+	create, _ = checkpoint.Audit(shards, leased(checkpoint.ShardEnd), tip, true, nil)
 	if len(create) != 1 || create[0].Shard != "s1" || create[0].Checkpoint != checkpoint.TrimHorizon {
 		t.Errorf("create %+v, want s1 at TRIM_HORIZON", create)
 	}
@@ -120,9 +120,49 @@ func TestAuditAtTheTip(t *testing.T) {
 		{checkpoint.At(time.UnixMilli(7)), checkpoint.At(time.UnixMilli(7))},
 		{checkpoint.Number("6", 0), checkpoint.TrimHorizon},
 	} {
-		create, _ = checkpoint.Audit(shards, leased(tc.leased), tip, true)
+		create, _ = checkpoint.Audit(shards, leased(tc.leased), tip, true, nil)
 		if len(create) != 1 || create[0].Shard != "x" || create[0].Checkpoint != tc.want {
 			t.Errorf("create %+v, want x at %s", create, tc.want)
 		}
+	}
+}
+
+// TestAuditFirst: a worker whose first listing is newer than the one that
+// decided, and one whose listing is older, create what was decided and nothing
+// that lies above or below it.
+func TestAuditFirst(t *testing.T) {
+	tip := checkpoint.At(time.UnixMilli(1000))
+	p := checkpoint.Shard{ID: "1", Start: "5"}
+	closed := p
+	closed.Closed = true
+	children := []checkpoint.Shard{closed, {ID: "2", Parents: []string{"1"}, Start: "10"}, {ID: "3", Parents: []string{"1"}, Start: "20"}}
+	whole := map[string]checkpoint.Position{"1": tip}
+	split := map[string]checkpoint.Position{"2": tip, "3": tip}
+	made := []checkpoint.Lease{{Shard: "3", Parents: []string{"1"}, Saved: checkpoint.Saved{Checkpoint: tip}}}
+	for _, tc := range []struct {
+		name   string
+		shards []checkpoint.Shard
+		leases []checkpoint.Lease
+		first  map[string]checkpoint.Position
+		want   []string
+	}{
+		{"before a split, seen after it", children, nil, whole, []string{"1"}},
+		{"after a split, seen before it", []checkpoint.Shard{p}, nil, split, nil},
+		{"after a split, seen after it", children, nil, split, []string{"2", "3"}},
+		{"made in part by a worker that died", children, made, split, []string{"2"}},
+		{"long ago: the stream has trimmed it", []checkpoint.Shard{{ID: "7", Start: "70"}}, nil, split, []string{"7"}},
+		{"read since: nothing is made again", children, []checkpoint.Lease{
+			{Shard: "2", Parents: []string{"1"}, Saved: checkpoint.Saved{Checkpoint: checkpoint.Number("11", 0)}}, made[0]}, whole, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			create, _ := checkpoint.Audit(tc.shards, tc.leases, tip, true, tc.first)
+			var got []string
+			for _, l := range create {
+				got = append(got, l.Shard)
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("create %v, want %v", got, tc.want)
+			}
+		})
 	}
 }

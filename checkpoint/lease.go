@@ -95,6 +95,10 @@ type Store interface {
 	Prepare(ctx context.Context) error
 	// List reads all leases, possibly a little old.
 	List(ctx context.Context) ([]Lease, error)
+	// First says where a stream's first leases begin, by shard; stream is a
+	// StreamID. The first proposal that is not empty decides, for good: whoever
+	// asks later is told that one. Without any it is empty.
+	First(ctx context.Context, stream string, proposal map[string]Position) (map[string]Position, error)
 	// Get reads one lease consistently. ErrNotFound.
 	Get(ctx context.Context, key string) (Lease, error)
 	// Create puts a lease without owner. ErrExists.

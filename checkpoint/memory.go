@@ -35,6 +35,7 @@ const (
 	opPrepare     = "prepare"
 	opList        = "list"
 	opGet         = "get"
+	opFirst       = "first"
 	opCreate      = "create"
 	opTake        = "take"
 	opRenew       = "renew"
@@ -50,7 +51,7 @@ var errFault = errors.New("injected fault: outcome unknown")
 // faults, for tests and simulation. Its zero value is an empty table. It may be
 // used by many goroutines at once; its hooks must be set before.
 type Memory struct {
-	// Fault, when set, is asked before every call: op is prepare, list, get,
+	// Fault, when set, is asked before every call: op is prepare, list, first, get,
 	// create, take, renew, release, ask, set_children or delete; key is empty
 	// for prepare and list. It may sleep.
 	Fault func(op, key string) Outcome
@@ -68,6 +69,7 @@ type table struct {
 	askers map[string]string // who asked for the leases that are being handed over
 	before map[string]Lease  // as it was before the last write; absent: there was none
 	late   map[string][]func()
+	first  map[string]map[string]Position // by stream
 }
 
 // Client is another client of the same table, without hooks: workers of one
@@ -80,7 +82,7 @@ func (m *Memory) Client() *Memory {
 
 func (m *Memory) open() *table {
 	m.once.Do(func() {
-		m.table = &table{leases: map[string]Lease{}, before: map[string]Lease{}, askers: map[string]string{}, late: map[string][]func(){}}
+		m.table = &table{leases: map[string]Lease{}, before: map[string]Lease{}, askers: map[string]string{}, late: map[string][]func(){}, first: map[string]map[string]Position{}}
 	})
 	return m.table
 }
@@ -122,6 +124,24 @@ func union(a, b map[string]Lease) map[string]Lease {
 	u := maps.Clone(a)
 	maps.Copy(u, b)
 	return u
+}
+
+// First says where a stream's first leases begin.
+func (m *Memory) First(ctx context.Context, stream string, proposal map[string]Position) (map[string]Position, error) {
+	outcome, err := m.fault(ctx, opFirst, stream)
+	if err != nil {
+		return nil, err
+	}
+	t := m.open()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.first[stream] == nil && len(proposal) > 0 {
+		t.first[stream] = maps.Clone(proposal)
+	}
+	if outcome == Landed {
+		return nil, fmt.Errorf("first leases of %s: %w", stream, errFault)
+	}
+	return maps.Clone(t.first[stream]), nil
 }
 
 // Get reads one lease. ErrNotFound.

@@ -61,7 +61,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, e := range expected {
 		m.foreign.WithLabelValues(e)
 	}
-	for _, op := range []string{opPrepare, opList, opGet, opCreate, opTake, opRenew, opRelease, opAsk, opSetChildren, opDelete} {
+	for _, op := range []string{opPrepare, opList, opFirst, opGet, opCreate, opTake, opRenew, opRelease, opAsk, opSetChildren, opDelete} {
 		m.duration.WithLabelValues(op)
 		for _, o := range []string{"ok", "refused", "throttled", "error"} {
 			m.calls.WithLabelValues(op, o)
@@ -110,6 +110,11 @@ func (s *measured) Prepare(ctx context.Context) (err error) {
 func (s *measured) List(ctx context.Context) (_ []Lease, err error) {
 	defer s.count(opList, time.Now(), &err)
 	return s.store.List(ctx)
+}
+
+func (s *measured) First(ctx context.Context, stream string, proposal map[string]Position) (_ map[string]Position, err error) {
+	defer s.count(opFirst, time.Now(), &err)
+	return s.store.First(ctx, stream, proposal)
 }
 
 func (s *measured) Get(ctx context.Context, key string) (_ Lease, err error) {

@@ -20,9 +20,10 @@ type epoch struct {
 	again  bool          // the worker has known an earlier one
 	over   chan struct{} // closed when a later one has begun
 
-	pinned  time.Time // owned by discover: where latest begins; zero: not listed yet
-	garbage int       // owned by discover: leases of earlier epochs at the last audit
-	holes   holes     // owned by discover
+	pinned  time.Time                      // owned by discover: where latest begins; zero: not listed yet
+	first   map[string]checkpoint.Position // owned by discover: what the stream's first leases are; nil: not known yet
+	garbage int                            // owned by discover: leases of earlier epochs at the last audit
+	holes   holes                          // owned by discover
 }
 
 // errReplaced ends the tenures of an epoch that is over.

@@ -295,7 +295,11 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 			leases[i].Roster = nil
 		}
 	}
-	create, remove := checkpoint.Audit(shards, leases, initial, tip)
+	first, err := w.first(ctx, e, shards, leases, initial, tip)
+	if err != nil {
+		return fmt.Errorf("decide on the first leases: %w", err)
+	}
+	create, remove := checkpoint.Audit(shards, leases, initial, tip, first)
 	if err := w.createAll(ctx, e, create); err != nil {
 		return err
 	}
@@ -312,6 +316,30 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 		w.holder.Scan()
 	}
 	return w.closeHoles(ctx, e, shards, slices.Concat(leases, create))
+}
+
+// first is where the stream's first leases begin when it begins at latest: all
+// workers create the same ones, whatever each of them sees in its first
+// listing. KCL workers make theirs by themselves.
+func (w *Worker) first(ctx context.Context, e *epoch, shards []checkpoint.Shard, leases []checkpoint.Lease,
+	initial checkpoint.Position, tip bool) (map[string]checkpoint.Position, error) {
+	if !e.config.Initial.latest || e.again || w.shared || e.first != nil {
+		return e.first, nil
+	}
+	proposal := make(map[string]checkpoint.Position)
+	if len(leases) == 0 {
+		create, _ := checkpoint.Audit(shards, nil, initial, tip, nil)
+		for _, l := range create {
+			proposal[l.Shard] = l.Checkpoint
+		}
+	}
+	first, err := w.store.First(ctx, e.id(), proposal)
+	if err == nil && (first != nil || len(leases) > 0) {
+		if e.first = first; first == nil {
+			e.first = map[string]checkpoint.Position{} // the leases are older than this rule, or not ours
+		}
+	}
+	return first, err
 }
 
 // createAtOnce bounds the leases that one source creates at a time: a stream of

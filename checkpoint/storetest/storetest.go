@@ -4,9 +4,14 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/shardline/shardline/checkpoint"
 )
@@ -21,7 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) checkpoint.Store) {
 		name string
 		run  func(t *testing.T, s checkpoint.Store)
 	}{
-		{"Create", create}, {"Take", take}, {"Renew", renew}, {"Release", release}, {"Ask", ask},
+		{"First", first}, {"Create", create}, {"Take", take}, {"Renew", renew}, {"Release", release}, {"Ask", ask},
 		{"Handoff", handoff}, {"SetChildren", setChildren}, {"Delete", remove}, {"Positions", positions},
 		{"Switches", switches}, {"Roster", roster}, {"Behind", behind}, {"ManyBehind", manyBehind},
 		{"OverflowFollowsTheLease", overflowMoves}, {"Races", races}, {"Conditions", conditions},
@@ -90,6 +95,40 @@ func held(t *testing.T, s checkpoint.Store, shard string) checkpoint.Lease {
 	l, err := s.Take(t.Context(), l, "worker-a", "tenure-1")
 	must(t, err)
 	return l
+}
+
+// first: the first proposal decides, also when several come at once.
+func first(t *testing.T, s checkpoint.Store) {
+	none, err := s.First(t.Context(), Stream, nil)
+	must(t, err)
+	if len(none) != 0 {
+		t.Errorf("without a proposal: %v", none)
+	}
+	answers := make([]map[string]checkpoint.Position, 8)
+	var g errgroup.Group
+	for i := range answers {
+		g.Go(func() (err error) {
+			answers[i], err = s.First(t.Context(), Stream, map[string]checkpoint.Position{
+				fmt.Sprint("shardId-", i): checkpoint.At(time.UnixMilli(int64(i))), "shardId-x": number(i)})
+			return err
+		})
+	}
+	must(t, g.Wait())
+	for i, a := range answers {
+		if len(a) != 2 || !maps.Equal(a, answers[0]) {
+			t.Errorf("proposal %d is told %v, the one before it %v", i, a, answers[0])
+		}
+	}
+	later, err := s.First(t.Context(), Stream, nil)
+	must(t, err)
+	if !maps.Equal(later, answers[0]) {
+		t.Errorf("without a proposal: %v, want %v", later, answers[0])
+	}
+	other, err := s.First(t.Context(), "222222222222:other:1", map[string]checkpoint.Position{"shardId-0": checkpoint.TrimHorizon})
+	must(t, err)
+	if len(other) != 1 || other["shardId-0"] != checkpoint.TrimHorizon {
+		t.Errorf("another stream: %v", other)
+	}
 }
 
 func create(t *testing.T, s checkpoint.Store) {

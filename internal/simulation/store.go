@@ -159,6 +159,15 @@ func result[T any](call func(into *T) error) (T, error) {
 	return *into, nil
 }
 
+func (s *store) First(ctx context.Context, stream string, proposal map[string]checkpoint.Position) (map[string]checkpoint.Position, error) {
+	return result(func(into *map[string]checkpoint.Position) error {
+		return s.call(ctx, "first", "", func(ctx context.Context) (err error) {
+			*into, err = s.table.First(ctx, stream, proposal)
+			return err
+		})
+	})
+}
+
 func (s *store) Create(ctx context.Context, l checkpoint.Lease) error {
 	return s.call(ctx, "create", l.Key, func(ctx context.Context) error { return s.table.Create(ctx, l) })
 }

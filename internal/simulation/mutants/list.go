@@ -165,8 +165,8 @@ var mutants = []mutant{
 	{"a lease that was removed is made again", []change{
 		{"checkpoint", `if _, ok := leased[s.ID]; ok || through[s.ID] {`, `if _, ok := leased[s.ID]; ok || through[s.ID] && false {`},
 	}},
-	{"latest counts at every listing", []change{
-		{"checkpoint", `	if tip && len(leases) > 0 {`, `	if tip && len(leases) > 1<<30 {`},
+	{"latest is the tip of whoever reads first", []change{
+		{"pipeline", `return e.config.Initial.position(checkpoint.At(e.pinned)), tip`, `return e.config.Initial.position(checkpoint.Latest), tip`},
 	}},
 	{"a lane has two attempts in flight", []change{
 		{"pipeline/deliver", `		if a.lanes[e.Key] == nil {`, `		if true {`},

@@ -339,7 +339,7 @@ func TestFanOutNamesAConsumerThatOthersUse(t *testing.T) {
 		var last error
 		for range 6 {
 			f.eventFaults = []eventFault{{}, {err: &types.ResourceInUseException{Message: aws.String("Another active subscription exists")}}}
-			for f.eventFaults != nil && len(f.eventFaults) > 0 {
+			for len(f.eventFaults) > 0 {
 				if _, err := step(t, f); err != nil {
 					last = err
 				}

@@ -28,7 +28,7 @@ type HolderConfig struct {
 	Worker string
 	// Failover is how long a lease may stand unrenewed before others take it;
 	// the same for all workers of a table. Leases are renewed and positions
-	// saved about every third of it, the table scanned about every eighth.
+	// saved about every third of it, the table scanned about every tenth.
 	Failover time.Duration
 	// MaxLeases bounds what this worker holds; 0: no limit.
 	MaxLeases int
@@ -200,13 +200,17 @@ func (h *Holder) Scanned() <-chan struct{} {
 	return h.scanned
 }
 
-// Free says whether, by the last scan, nobody holds the lease: without owner, or
-// unrenewed for the fail-over time.
-func (h *Holder) Free(key string) bool {
+// Free says whether nobody holds a lease that was read just now: it is without
+// owner, or still as a scan saw it a fail-over time ago. Scans that fail, or an
+// own process that stood still, make no lease free.
+func (h *Holder) Free(l Lease) bool {
+	if l.Owner == "" {
+		return true
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s, ok := h.snapshot.leases[key]
-	if !ok || h.tenures[key] != nil {
+	s, ok := h.snapshot.leases[l.Key]
+	if !ok || h.tenures[l.Key] != nil || !s.lease.as(l) {
 		return false
 	}
 	_, free := h.snapshot.free(s, h.cfg.Clock())

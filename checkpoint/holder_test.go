@@ -230,7 +230,7 @@ func TestOnlyWantedLeasesAreTaken(t *testing.T) {
 		if got := w.Snapshot(); len(got) != 4 || got[shardName(2)].Owner != "" {
 			t.Errorf("snapshot %v", got)
 		}
-		if !w.Free(shardName(2)) || w.Free(shardName(1)) {
+		if !w.Free(f.lease(2)) || w.Free(f.lease(1)) {
 			t.Error("Free does not tell the lease that nobody has")
 		}
 	})

@@ -222,7 +222,7 @@ func (w *Worker) sweep(ctx context.Context, e *epoch, all []checkpoint.Lease) er
 			continue
 		}
 		left++
-		if l.Owner != "" && !w.holder.Free(l.Key) {
+		if !w.holder.Free(l) {
 			continue
 		}
 		err := w.store.Delete(ctx, l)

@@ -48,7 +48,7 @@ func (w *Worker) closeHoles(ctx context.Context, e *epoch, shards []checkpoint.S
 	}
 	create, reset := checkpoint.Heal(shards, leases, found)
 	for _, l := range reset {
-		if l.Owner != "" && !w.holder.Free(l.Key) {
+		if !w.holder.Free(l) {
 			continue
 		}
 		if err := w.store.Delete(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrConflict) && !errors.Is(err, checkpoint.ErrNotFound) {

@@ -31,6 +31,12 @@ func (b bounded) List(ctx context.Context) ([]checkpoint.Lease, error) {
 	return b.Store.List(ctx)
 }
 
+func (b bounded) First(ctx context.Context, stream string, proposal map[string]checkpoint.Position) (map[string]checkpoint.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.call)
+	defer cancel()
+	return b.Store.First(ctx, stream, proposal)
+}
+
 func (b bounded) Get(ctx context.Context, key string) (checkpoint.Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.call)
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/pipeline"
 )
 
 // onFirst gives the first call of op the outcome.
@@ -136,4 +137,23 @@ func TestWritesDoNotGrow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A hanging question for the stream's first leases is asked again.
+func TestFirstThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fault, met := onFirst("first", checkpoint.Hang)
+		a := newInbox("a")
+		tp := newTape("shardId-0")
+		stop := runSource(t, &checkpoint.Memory{Fault: fault}, pipeline.SourceConfig{Source: tp, Describe: describeKeyed,
+			Initial: pipeline.InitialLatest(), Subscribers: []pipeline.Subscription{{Subscriber: a}}})
+		time.Sleep(20 * time.Second)
+		tp.put("shardId-0", "k 1")
+		time.Sleep(10 * time.Second)
+		stop()
+		if !met() {
+			t.Error("the fault was not met")
+		}
+		expect(t, a, "k 1")
+	})
 }

@@ -29,8 +29,10 @@ type outcome struct {
 	err     error // why it is neither taken nor somebody else's
 }
 
-// take takes leases in parallel and starts their tenures.
+// take takes leases in parallel and starts their tenures. While the table hangs
+// it stops after a fail-over time: the next scan tells what is left.
 func (p *passes) take(ctx, base context.Context, leases []Lease) {
+	began := p.cfg.Clock()
 	outcomes := make([]outcome, len(leases))
 	var g errgroup.Group
 	g.SetLimit(atOnce)
@@ -39,7 +41,7 @@ func (p *passes) take(ctx, base context.Context, leases []Lease) {
 		was := p.pending[l.Key]
 		stolen[i] = was.stolen
 		g.Go(func() error {
-			if outcomes[i].pending = was; ctx.Err() == nil {
+			if outcomes[i].pending = was; ctx.Err() == nil && p.cfg.Clock()-began < p.cfg.Failover {
 				outcomes[i] = p.takeOne(base, l, was)
 			}
 			return nil

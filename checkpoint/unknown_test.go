@@ -534,3 +534,28 @@ func history(t *testing.T, f *fleet, rnd *rand.Rand) {
 		t.Errorf("in the end %v serve %d shards, want 12", f.owned(), sum)
 	}
 }
+
+// While every take hangs, a worker with a thousand free leases goes on scanning:
+// it counts as alive, and takes them all when the table answers again.
+func TestTakesThatHang(t *testing.T) {
+	bubble(t, 1000, func(t *testing.T, f *fleet) {
+		w := f.add("a")
+		w.set(func(w *worker) {
+			w.fault = func(op, _ string) checkpoint.Outcome {
+				if op == "take" {
+					return checkpoint.Hang
+				}
+				return checkpoint.None
+			}
+		})
+		for range 30 {
+			time.Sleep(10 * time.Second)
+			if err := w.Alive(); err != nil {
+				t.Fatalf("at %s: %v", f.now(), err)
+			}
+		}
+		w.set(func(w *worker) { w.fault = nil })
+		time.Sleep(2 * failover)
+		expectOwned(t, f, map[string]int{"a": 1000})
+	})
+}

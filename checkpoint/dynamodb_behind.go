@@ -26,6 +26,10 @@ const (
 	// mostParts bounds the overflow of one lease to about 10 MB. Who is
 	// behind with more is not saved (ErrTooLarge); the lease is renewed.
 	mostParts = 32
+	// mostWritten bounds the overflow of one lease that is to be deleted: an
+	// outage does not make it grow. What is forgotten costs storage, until
+	// leases check --clean.
+	mostWritten = 8
 
 	aStateKey = "key"
 	aParts    = "parts"   // N, how many items the overflow has
@@ -113,6 +117,9 @@ func (d *DynamoDB) saveOverflow(ctx context.Context, key string, behind map[stri
 	ref := "behind/" + key + "/" + rand.Text()
 	d.mu.Lock()
 	d.written[key] = append(d.written[key], ref)
+	if n := len(d.written[key]); n > mostWritten {
+		d.written[key] = slices.Clone(d.written[key][n-mostWritten:])
+	}
 	d.mu.Unlock()
 	for i := len(parts) - 1; i >= 0; i-- { // the first, which tells how many, is the last
 		it := item{aStateKey: textValue(partName(ref, i)), aParts: numberValue(int64(len(parts))), aEntries: encodeEntries(parts[i])}
@@ -223,7 +230,7 @@ func (d *DynamoDB) sweep(ctx context.Context, key, named, before string) {
 		}
 		if err := d.deleteOverflow(ctx, ref); err != nil {
 			d.log.Debug("overflow not deleted yet", zap.String("item", ref), zap.Error(err))
-			if len(left) < 8 { // an outage does not make the list grow
+			if len(left) < mostWritten {
 				left = append(left, ref)
 			}
 		}

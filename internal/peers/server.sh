@@ -13,7 +13,7 @@ server() {
       node -r "$here/loopback.js" "$modules/kinesis-local/main.js") ;;
     moto) command=("$home/moto/bin/python" "$here/moto_serial.py") ;;
     dynamodb-local) command=(java -Xmx512m -XX:+UseSerialGC -cp "$(class_path "$1")"
-      LoopbackDynamoDB -inMemory -sharedDb) ;;
+      LoopbackDynamoDB -inMemory -sharedDb -disableTelemetry) ;;
   esac
 }
 
@@ -48,7 +48,8 @@ start() {
   fi
   rm -f "$file" "$file.part"
   server "$1"
-  PEER_PORT_FILE=$file "${command[@]}" >"$log" 2>&1 </dev/null &
+  # In a directory that git ignores: some leave files where they run.
+  (cd "$home" && PEER_PORT_FILE=$file exec "${command[@]}") >"$log" 2>&1 </dev/null &
   pid=$!
   pids+=("$pid")
   while ((SECONDS < deadline)); do

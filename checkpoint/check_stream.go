@@ -104,7 +104,7 @@ func coverageFindings(table, stream string, rows []Row, byShard map[string]Row) 
 	found := overlapFindings(table, spans, byShard)
 	if unknown > 0 {
 		return append(found, Finding{Severity: Warning, Kind: "no_hash_range", Table: table, Stream: stream,
-			Text: leases(unknown) + " of this stream have no hash range: whether its leases cover the stream is not checked",
+			Text: "the hash range of " + leases(unknown) + " of this stream is not known: whether its leases cover the stream is not checked",
 			Do:   "nothing: workers of KCL 2.3 and later add the ranges"})
 	}
 	next := new(big.Int)

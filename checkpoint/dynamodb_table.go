@@ -97,7 +97,7 @@ func checkSchema(table, key string, t *types.TableDescription) error {
 	case got == want:
 		return nil
 	case strings.HasPrefix(got, "HASH ShardID "):
-		return fmt.Errorf("table %s looks like a table of vmware-go-kcl: its key is %s, a lease table's %s; use a new table: %w", table, got, want, ErrForeign)
+		return fmt.Errorf("table %s looks like a table of vmware-go-kcl: its key is %s, a lease table's %s; use a new table (shardline leases import fills it): %w", table, got, want, ErrForeign)
 	}
 	return fmt.Errorf("table %s has the key %s, wanted %s; use another table: %w", table, got, want, ErrForeign)
 }

@@ -143,7 +143,7 @@ func (d *DynamoDB) Describe(ctx context.Context) error {
 	var missing *types.ResourceNotFoundException
 	switch {
 	case errors.As(err, &missing):
-		return fmt.Errorf("%w: %s, in this account and region", ErrNoTable, d.table)
+		return fmt.Errorf("%w: %s, in this account and region; is it the right application, region and profile? A worker makes the table when it first starts", ErrNoTable, d.table)
 	case err != nil:
 		return fmt.Errorf("describe table %s: %w", d.table, storeError(err))
 	}

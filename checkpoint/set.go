@@ -24,10 +24,10 @@ func Set(row Row, rows []Row, to Position, subscriber string) (Move, error) {
 	for _, f := range row.Damage {
 		switch f.Attribute {
 		case aCheckpoint, aBehind, aRoster, aBehindRef:
-			m.Unsafe = append(m.Unsafe, fmt.Sprintf("attribute %s %s; it is written anew, and where single subscribers stood is forgotten", f.Attribute, f.Text))
+			m.Unsafe = append(m.Unsafe, fmt.Sprintf("attribute %s: %s; it is written anew, and where single subscribers stood is forgotten", f.Attribute, f.Text))
 			m.Save.Roster = nil // everybody is at the checkpoint
 		default:
-			return Move{}, fmt.Errorf("lease %s: attribute %s %s; %s", row.Key, f.Attribute, f.Text, f.Do)
+			return Move{}, fmt.Errorf("lease %s: attribute %s: %s; %s", row.Key, f.Attribute, f.Text, f.Do)
 		}
 	}
 	if subscriber != "" {

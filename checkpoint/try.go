@@ -134,25 +134,33 @@ func (d *DynamoDB) tryTable(ctx context.Context, table, key string, leases bool)
 	return tried
 }
 
-// tryScan reads the lease table's keys, as every pass of a worker does, and
-// says whether they have the configured form.
+// tryScan reads the lease table, as every pass of a worker does, and says
+// whether the keys have the configured form, and what workers refuse.
 func (d *DynamoDB) tryScan(ctx context.Context, table string) (string, error) {
 	leases := 0
-	pages := dynamodb.NewScanPaginator(d.client, &dynamodb.ScanInput{TableName: &table, ProjectionExpression: aws.String(aLeaseKey + ", " + aEntityType)})
+	var refused error // the first; a key of the other form says more
+	pages := dynamodb.NewScanPaginator(d.client, &dynamodb.ScanInput{TableName: &table})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx, twice)
 		if err != nil {
 			return "", err
 		}
 		for _, it := range page.Items {
-			if kind := text(it, aEntityType); kind != "" && kind != "LEASE" {
+			if !isLease(it) {
 				continue
 			}
 			if _, _, err := ParseLeaseKey(d.format, text(it, aLeaseKey)); err != nil {
 				return "", fmt.Errorf("table %s: %w; set leases.key_format to the other, or use another table: %w", table, err, ErrForeign)
 			}
 			leases++
+			// Whether the state table can be read is a call of its own.
+			if _, err := d.decode(ctx, it); refused == nil && errors.Is(err, ErrForeign) {
+				refused = err
+			}
 		}
+	}
+	if refused != nil {
+		return "", fmt.Errorf("%w; shardline leases check names everything", refused)
 	}
 	return fmt.Sprintf("leases: %d", leases), nil
 }

@@ -130,7 +130,7 @@ func watchMargin(failover time.Duration) time.Duration {
 	return max(failover/20, 200*time.Millisecond)
 }
 
-// look is how often a watch looks, so that ages are known to a fraction of the
+// watchEvery is how often a watch looks, so that ages are known to a fraction of the
 // time between two renewals.
 func watchEvery(failover time.Duration) time.Duration { return max(failover/12, 200*time.Millisecond) }
 
@@ -139,6 +139,12 @@ func watchEvery(failover time.Duration) time.Duration { return max(failover/12, 
 func watchFlag(command *cobra.Command, watch *time.Duration, usage string) {
 	command.Flags().DurationVar(watch, "watch", -1, usage)
 	command.Flags().Lookup("watch").DefValue = "0s" // not printed
+	command.PreRunE = func(command *cobra.Command, _ []string) error {
+		if *watch < 0 && command.Flags().Changed("watch") {
+			return fmt.Errorf("--watch %s is negative; allowed: 0 and more", *watch)
+		}
+		return nil
+	}
 }
 
 // selection says which leases a command is about.
@@ -148,8 +154,8 @@ type selection struct {
 	leases []string // keys, or shard ids that only one stream has
 }
 
-// choose picks the rows of a selection, and says which of it there are not.
-func (t *leaseTables) choose(rows []checkpoint.Row, s selection) ([]checkpoint.Row, error) {
+// check says that it is not clear which leases are meant.
+func (s selection) check() error {
 	named := 0
 	for _, given := range []bool{s.all, s.source != "", len(s.leases) > 0} {
 		if given {
@@ -157,8 +163,13 @@ func (t *leaseTables) choose(rows []checkpoint.Row, s selection) ([]checkpoint.R
 		}
 	}
 	if named != 1 {
-		return nil, errors.New("say which leases: LEASE…, --source NAME, or --all")
+		return errors.New("say which leases: LEASE…, --source NAME, or --all, and one of them")
 	}
+	return nil
+}
+
+// choose picks the rows of a selection, and says which of it there are not.
+func (t *leaseTables) choose(rows []checkpoint.Row, s selection) ([]checkpoint.Row, error) {
 	if s.source != "" {
 		if _, err := t.source(s.source); err != nil {
 			return nil, err

@@ -121,16 +121,9 @@ func listLeases(ctx context.Context, env environment, o leasesListOptions) error
 		return fmt.Errorf("print: %w", err)
 	}
 	if n := len(w.Last.Items) - len(w.Last.Rows()); n > 0 {
-		fmt.Fprintf(env.stderr, "shardline: %s of table %s no leases: see leases check\n", verb(n, "item is", "items are"), t.config.LeaseTable())
+		fmt.Fprintf(env.stderr, "shardline: table %s has %s beside its leases: see leases check\n", t.config.LeaseTable(), count(n, "item"))
 	}
 	return nil
-}
-
-func verb(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // listed is the line of a lease.

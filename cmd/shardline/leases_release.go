@@ -44,6 +44,9 @@ Exits 1 when a lease was refused.`,
 			if o.lowest {
 				return errors.New("--lowest goes with --to-kcl")
 			}
+			if err := o.which.check(); err != nil {
+				return err
+			}
 			return releaseLeases(command.Context(), env, o)
 		},
 	}
@@ -162,7 +165,7 @@ func releaseLeases(ctx context.Context, env environment, o leasesReleaseOptions)
 		lives := t.alive(row, w)
 		switch {
 		case len(row.Damage) > 0:
-			c.refuse(row.Key, "it cannot be read: "+row.Damage[0].Attribute+" "+row.Damage[0].Text)
+			c.refuse(row.Key, "it cannot be read: "+row.Damage[0].Attribute+": "+row.Damage[0].Text)
 		case holder == "" && row.Tenure == "":
 			c.leave(row.Key, "nobody owns it")
 		case lives != "" && !o.force:
@@ -259,7 +262,7 @@ func (t *leaseTables) ready(w checkpoint.Watched) error {
 	}
 	for _, f := range checkpoint.Check(w.Last) {
 		if slices.Contains([]string{"foreign_item", "missing_attribute", "hash_range", "lease_key"}, f.Kind) && f.Severity == checkpoint.Error {
-			return fmt.Errorf("nothing was changed: table %s, lease %s: %s %s; %s", f.Table, f.Lease, f.Attribute, f.Text, f.Do)
+			return fmt.Errorf("nothing was changed: table %s, lease %s: %s; %s", f.Table, f.Lease, strings.TrimPrefix(f.Attribute+": "+f.Text, ": "), f.Do)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,12 @@ what breaks the order of records, such as setting back a shard whose children
 have been read.`,
 		RunE: func(command *cobra.Command, leases []string) error {
 			o.which.leases = leases
+			if err := o.which.check(); err != nil {
+				return err
+			}
+			if err := checkTo(o.to); err != nil {
+				return err
+			}
 			return setLeases(command.Context(), env, o)
 		},
 	}
@@ -114,7 +121,7 @@ func setLeases(ctx context.Context, env environment, o leasesSetOptions) error {
 		if o.subscriber != "" {
 			who = o.subscriber
 		}
-		c.change(row.Key, fmt.Sprintf("%s set from %s to %s", who, row.Checkpoint, at), func() error {
+		c.change(row.Key, fmt.Sprintf("%s set from %s to %s", who, standing(row), at), func() error {
 			return t.evict(ctx, row, o.force, func(now checkpoint.Row) (*checkpoint.Saved, error) {
 				m, err := checkpoint.Set(now, all, at, o.subscriber)
 				return &m.Save, err
@@ -122,6 +129,28 @@ func setLeases(ctx context.Context, env environment, o leasesSetOptions) error {
 		})
 	}
 	return c.end()
+}
+
+// standing is where a lease stands, as far as it can be read.
+func standing(row checkpoint.Row) string {
+	if slices.ContainsFunc(row.Damage, func(f checkpoint.Finding) bool { return f.Attribute == "checkpoint" }) {
+		return "what cannot be read"
+	}
+	return row.Checkpoint.String()
+}
+
+// checkTo says what is wrong with the text of --to, before anything is asked.
+func checkTo(to string) error {
+	if to == config.PositionTrimHorizon || to == config.PositionLatest {
+		return nil
+	}
+	if _, err := time.Parse(time.RFC3339Nano, to); err == nil {
+		return nil
+	}
+	if at, err := checkpoint.ParsePosition(to); err != nil || !at.IsNumber() || at.Sub < 0 {
+		return fmt.Errorf("--to %s: it is none of trim_horizon, latest, an RFC 3339 time such as 2026-03-01T06:00:00Z, SEQUENCE or SEQUENCE:SUB", to)
+	}
+	return nil
 }
 
 // positions is what --to means for each source of the leases.
@@ -189,8 +218,8 @@ func (t *leaseTables) position(ctx context.Context, to string, source *config.So
 // number is a sequence number that the one lease's shard knows.
 func (t *leaseTables) number(ctx context.Context, to string, source *config.Source, rows []checkpoint.Row) (checkpoint.Position, error) {
 	at, err := checkpoint.ParsePosition(to)
-	if err != nil || !at.IsNumber() || at.Sub < 0 {
-		return checkpoint.Position{}, errors.New("it is none of trim_horizon, latest, an RFC 3339 time such as 2026-03-01T06:00:00Z, SEQUENCE or SEQUENCE:SUB")
+	if err != nil {
+		return checkpoint.Position{}, err
 	}
 	if len(rows) != 1 {
 		return checkpoint.Position{}, fmt.Errorf("a sequence number is of one shard, and these are %s", count(len(rows), "lease"))

@@ -298,7 +298,7 @@ func TestLeasesListDamaged(t *testing.T) {
 		t.Fatalf("exit %d: %s", code, stderr)
 	}
 	wantAll(t, "the list", stdout, lease.Shard, "cannot be read: leaseCounter: is missing", "cannot be read: checkpoint: ", "nowhere")
-	wantAll(t, "standard error", stderr, "1 item is", "leases check")
+	wantAll(t, "standard error", stderr, "table fanout has 1 item beside its leases", "leases check")
 }
 
 func TestLeasesCheck(t *testing.T) {
@@ -387,9 +387,25 @@ func TestLeasesRefused(t *testing.T) {
 			t.Errorf("%s, no table: exit %d: %s%s", command, code, stdout, stderr)
 		}
 	}
+	// What is wrong with the command line is said before anything is asked.
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"list", "--watch", "-1s"}, "--watch -1s is negative"},
+		{[]string{"check", "--watch", "-1s"}, "--watch -1s is negative"},
+		{[]string{"release"}, "say which leases"},
+		{[]string{"release", "--all", "--source", "hotels-a"}, "say which leases"},
+		{[]string{"set", "--to", "latest"}, "say which leases"},
+		{[]string{"set", "--all", "--to", "yesterday"}, "--to yesterday: it is none of trim_horizon, latest"},
+	} {
+		if code, stdout, stderr := l.run(c.args...); code != 1 || stdout != "" || !strings.Contains(stderr, c.want) {
+			t.Errorf("%q: exit %d: %s%s", c.args, code, stdout, stderr)
+		}
+	}
 	l.table("theirs", "ShardID")
 	l.configure("table: theirs", fmt.Sprintf("{name: hotels-a, stream: %q, initial_position: latest, subscribers: all_destinations}", l.stream))
-	if code, _, stderr := l.run("list"); code != 1 || !strings.Contains(stderr, "vmware-go-kcl") {
+	if code, _, stderr := l.run("list"); code != 1 || !strings.Contains(stderr, "vmware-go-kcl") || !strings.Contains(stderr, "leases import") {
 		t.Errorf("vmware's table: exit %d: %s", code, stderr)
 	}
 	l.configure("store: memory", fmt.Sprintf("{name: hotels-a, stream: %q, initial_position: latest, subscribers: all_destinations}", l.stream))
@@ -647,10 +663,10 @@ func TestLeasesSetDamaged(t *testing.T) {
 	it := l.item(lease.Key)
 	it["roster"], it["behindRef"] = word("00000000000000000000000000000000"), word("behind/x/y")
 	l.put(application, it)
-	if code, stdout, _ := l.run("set", "--all", "--to", "trim_horizon"); code != 1 || !strings.Contains(stdout, "refused: "+lease.Key+": attribute roster") {
+	if code, stdout, _ := l.run("set", "--all", "--to", "trim_horizon"); code != 1 || !strings.Contains(stdout, "refused: "+lease.Key+": attribute roster: ") {
 		t.Fatalf("exit %d: %s", code, stdout)
 	}
-	if code, stdout, stderr := l.run("set", "--all", "--to", "trim_horizon", "--force"); code != 0 {
+	if code, stdout, stderr := l.run("set", "--all", "--to", "trim_horizon", "--force"); code != 0 || !strings.Contains(stdout, "everybody set from 49:0 to TRIM_HORIZON") {
 		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
 	}
 	if code, stdout, _ := l.run("check", "--watch", "0"); code != 0 {
@@ -658,6 +674,12 @@ func TestLeasesSetDamaged(t *testing.T) {
 	}
 	if got := l.get(lease.Key); got.Checkpoint != checkpoint.TrimHorizon || len(got.Roster) != 0 {
 		t.Errorf("it is %+v", got)
+	}
+	it = l.item(lease.Key)
+	it["checkpoint"] = word("nowhere")
+	l.put(application, it)
+	if code, stdout, _ := l.run("set", "--all", "--to", "trim_horizon", "--force"); code != 0 || !strings.Contains(stdout, "everybody set from what cannot be read to TRIM_HORIZON") {
+		t.Errorf("exit %d: %s", code, stdout)
 	}
 }
 

@@ -269,6 +269,10 @@ func TestValidateAWS(t *testing.T) {
 				t.Fatal(err)
 			}
 		}}, code: 1, thing: "table " + application, check: "dynamodb:Scan", result: resultFailed, text: "leases.key_format"},
+		{name: "a lease that workers refuse", trial: awsTrial{tables: putLease("checkpoint", "nowhere")}, code: 1,
+			thing: "table " + application, check: "dynamodb:Scan", result: resultFailed, text: "\"nowhere\" is neither a sequence number nor"},
+		{name: "a roster that is gone", trial: awsTrial{tables: putLease("roster", "00ff")}, code: 1,
+			thing: "table " + application, check: "dynamodb:Scan", result: resultFailed, text: "roster 00ff is not in table"},
 		{name: "no credentials", trial: awsTrial{bare: true}, code: 1,
 			thing: "own credentials", check: "sts:GetCallerIdentity", result: resultFailed, text: "default chain"},
 		{name: "no credentials: nothing else is tried", trial: awsTrial{bare: true}, code: 1, thing: "source b", check: "stream", result: resultNotTried, text: "own credentials", others: 1},
@@ -294,6 +298,25 @@ func TestValidateAWS(t *testing.T) {
 				t.Errorf("%d other lines are not good, want %d: %s", others, c.others, out)
 			}
 		})
+	}
+}
+
+// putLease puts a lease into the table, with one attribute as given.
+func putLease(attribute, value string) func(*testing.T, *dynamodb.Client) {
+	return func(t *testing.T, client *dynamodb.Client) {
+		t.Helper()
+		table := application
+		it := map[string]types.AttributeValue{
+			"leaseKey":                     &types.AttributeValueMemberS{Value: hotelsAccount + ":hotels:1700000000:shardId-000000000000"},
+			"leaseCounter":                 &types.AttributeValueMemberN{Value: "1"},
+			"ownerSwitchesSinceCheckpoint": &types.AttributeValueMemberN{Value: "0"},
+			"checkpoint":                   &types.AttributeValueMemberS{Value: "TRIM_HORIZON"},
+			"checkpointSubSequenceNumber":  &types.AttributeValueMemberN{Value: "0"},
+			attribute:                      &types.AttributeValueMemberS{Value: value},
+		}
+		if _, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: it}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -203,7 +203,7 @@ func (l *loading) sources(c *Config) {
 			l.addf(path+".poll_interval", "%s is not allowed; allowed: 200ms to 4m, since a shard answers five reads a second and an iterator lives five minutes", l.found(path+".poll_interval"))
 		}
 		switch consumer := s.Consumer(c); {
-		case s.ConsumerName != "" && s.Read == ReadPolling:
+		case s.ConsumerName != "" && s.Read == ReadPolling && !l.reportedBelow(path+".read"):
 			l.addf(path+".consumer_name", "it has no meaning with read: %s: leave it out, or set read: %s", ReadPolling, ReadEnhancedFanOut)
 		case s.ConsumerName != "" && !streamNamePattern.MatchString(s.ConsumerName):
 			l.addf(path+".consumer_name", "%s is not allowed; allowed: 1 to 128 letters, digits, _ . -", l.found(path+".consumer_name"))

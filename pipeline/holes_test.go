@@ -38,9 +38,15 @@ func TestHole(t *testing.T) {
 // its lease before it was read and the child has begun. The child waits until
 // it has another one, and nothing is skipped.
 func TestLostParent(t *testing.T) {
+	t.Run("from the horizon", func(t *testing.T) { testLostParent(t, pipeline.Initial{}) })
+	// The first parent held nothing: the child begins at a time, too.
+	t.Run("latest", func(t *testing.T) { testLostParent(t, pipeline.InitialLatest()) })
+}
+
+func testLostParent(t *testing.T, initial pipeline.Initial) {
 	synctest.Test(t, func(t *testing.T) {
 		store, tape, a := &checkpoint.Memory{}, newTape("s-1", "s-2"), newInbox("a")
-		stop := runSource(t, store, pipeline.SourceConfig{Source: tape, Describe: describeKeyed,
+		stop := runSource(t, store, pipeline.SourceConfig{Source: tape, Describe: describeKeyed, Initial: initial,
 			Subscribers: []pipeline.Subscription{{Subscriber: a}}})
 		time.Sleep(5 * time.Second)
 		a.setShut(true)
@@ -55,7 +61,7 @@ func TestLostParent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if child, err := store.Get(t.Context(), "111111111111:tape:1:s-3"); err != nil || child.Checkpoint != checkpoint.TrimHorizon {
+		if child, err := store.Get(t.Context(), "111111111111:tape:1:s-3"); err != nil || child.Checkpoint.IsNumber() {
 			t.Fatalf("the child %+v, %v", child, err)
 		}
 		if err := store.Delete(t.Context(), lost); err != nil {
@@ -63,6 +69,7 @@ func TestLostParent(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second) // its renewal fails
 		a.setShut(false)
+		a.wake()
 		time.Sleep(3 * time.Minute)
 		stop()
 		expect(t, a, "l 1, l 2, l 3")

@@ -88,7 +88,7 @@ func (w *Worker) parents(ctx context.Context, src *epoch, lease checkpoint.Lease
 		}
 		parents = append(parents, p)
 	}
-	if len(without) == 0 || lease.Checkpoint != checkpoint.TrimHorizon {
+	if len(without) == 0 || ordered(lease.Checkpoint) {
 		return parents, nil
 	}
 	// It has not begun: a parent's lease that is not there may have been lost.

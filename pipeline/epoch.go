@@ -17,9 +17,9 @@ import (
 type epoch struct {
 	*source
 	stream Stream
-	again  bool          // the worker has known an earlier one
 	over   chan struct{} // closed when a later one has begun
 
+	again   bool                           // owned by discover: the application has known an earlier one
 	pinned  time.Time                      // owned by discover: where latest begins; zero: not listed yet
 	first   map[string]checkpoint.Position // owned by discover: what the stream's first leases are; nil: not known yet
 	garbage int                            // owned by discover: leases of earlier epochs at the last audit

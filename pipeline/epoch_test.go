@@ -155,3 +155,35 @@ func TestStreamMadeAgainBetweenReads(t *testing.T) {
 		})
 	}
 }
+
+// TestStreamMadeAgainWhileNobodyRuns: leases of the stream's earlier life tell
+// that its new one is not older than the application, which has missed what is
+// in it: latest is its beginning.
+func TestStreamMadeAgainWhileNobodyRuns(t *testing.T) {
+	for _, format := range []checkpoint.KeyFormat{checkpoint.MultiStream, checkpoint.SingleStream} {
+		synctest.Test(t, func(t *testing.T) {
+			store, tape, a := &checkpoint.Memory{}, newTape("s-1"), newInbox("a")
+			start := func() func() {
+				return runFormat(t, store, format, pipeline.SourceConfig{Source: tape, Describe: describeKeyed, Initial: pipeline.InitialLatest(),
+					Subscribers: []pipeline.Subscription{{Subscriber: a}}})
+			}
+			tape.put("s-1", "o 1")
+			time.Sleep(time.Hour)
+			stop := start()
+			time.Sleep(10 * time.Second)
+			tape.put("s-1", "k 1")
+			time.Sleep(5 * time.Second)
+			stop()
+			expect(t, a, "k 1")
+			tape.again("s-1")
+			tape.put("s-1", "n 1")
+			time.Sleep(time.Hour)
+			stop = start()
+			time.Sleep(30 * time.Second)
+			tape.put("s-1", "n 2")
+			time.Sleep(10 * time.Second)
+			stop()
+			expect(t, a, "n 1, n 2")
+		})
+	}
+}

@@ -285,6 +285,9 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 	if err != nil {
 		return fmt.Errorf("list the leases: %w", err)
 	}
+	// An application that has leases of the stream's earlier life has missed
+	// what is in the new one.
+	e.again = e.again || slices.ContainsFunc(leases, e.outlived)
 	if err := w.sweep(ctx, e, leases); err != nil {
 		return err
 	}

@@ -130,7 +130,8 @@ func (t *Tenure) Valid() bool {
 // calls must not hold a lock that the positions function takes.
 func (t *Tenure) Save(ctx context.Context) error { return t.request(ctx, nil) }
 
-// Children writes the children's shard ids into the lease.
+// Children writes the children's shard ids into the lease. After an error other
+// than ErrLeaseLost and ctx's it may be asked again.
 func (t *Tenure) Children(ctx context.Context, ids []string) error {
 	return t.request(ctx, append([]string{}, ids...))
 }

@@ -218,6 +218,35 @@ func TestChildren(t *testing.T) {
 	}
 }
 
+// Children that cannot be written for a minute cost no lease.
+func TestChildrenThatCannotBeWritten(t *testing.T) {
+	for _, outcome := range []checkpoint.Outcome{checkpoint.Fail, checkpoint.Throttle, checkpoint.Hang} {
+		bubble(t, 1, func(t *testing.T, f *fleet) {
+			a := f.add("a")
+			time.Sleep(time.Second)
+			began := time.Now()
+			a.set(func(w *worker) {
+				w.fault = func(op, _ string) checkpoint.Outcome {
+					if op == "set_children" && time.Since(began) < time.Minute {
+						return outcome
+					}
+					return checkpoint.None
+				}
+			})
+			err := errors.New("not asked yet")
+			for err != nil && time.Since(began) < 2*time.Minute {
+				if err = f.visits(shardName(0))[0].tenure.Children(t.Context(), []string{"s1"}); errors.Is(err, checkpoint.ErrLeaseLost) {
+					t.Fatalf("%v: %v", outcome, err)
+				}
+				time.Sleep(time.Second)
+			}
+			if got := fmt.Sprint(f.lease(0).Children); got != "[s1]" {
+				t.Errorf("%v: children %s, %v", outcome, got, err)
+			}
+		})
+	}
+}
+
 // A request for a lease whose outcome is not known: the lease comes, once, by a
 // hand-over, and nobody loses one.
 func TestUnknownOutcomeOfAnAsk(t *testing.T) {

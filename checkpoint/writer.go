@@ -198,10 +198,12 @@ func (t *Tenure) release(ctx context.Context) {
 	t.h.log.Info("lease released", zap.String("lease", t.taken.Key), zap.Stringer("checkpoint", t.held.Checkpoint))
 }
 
-// setChildren is not tied to the counter, so it is simply repeated.
+// setChildren is not tied to the counter, so it is simply repeated: for as long
+// as the renewal, which waits meanwhile, has time. After that it is the caller's
+// to ask again.
 func (t *Tenure) setChildren(ctx context.Context, ids []string) error {
-	for attempt := 0; ; attempt++ {
-		if attempt > 0 && !sleep(ctx, t.pause(attempt)) || !t.Valid() {
+	for attempt := 1; ; attempt++ {
+		if !t.Valid() {
 			return ErrLeaseLost
 		}
 		call, cancel := t.h.call(ctx)
@@ -210,7 +212,6 @@ func (t *Tenure) setChildren(ctx context.Context, ids []string) error {
 		switch {
 		case err == nil:
 			t.held.Children = ids
-			t.recovered(opSetChildren)
 			return nil
 		case errors.Is(err, ErrConflict):
 			if now, known, err := t.read(ctx, false); err != nil {
@@ -219,7 +220,12 @@ func (t *Tenure) setChildren(ctx context.Context, ids []string) error {
 				t.adopt(now)
 			}
 		}
-		t.failing(opSetChildren, err)
+		if left := time.Duration(t.until.Load()) - t.h.cfg.Clock(); left < t.h.cfg.Failover/2 {
+			return fmt.Errorf("set the children of lease %s: %w", t.taken.Key, err)
+		}
+		if !sleep(ctx, t.pause(attempt)) {
+			return ErrLeaseLost
+		}
 	}
 }
 

@@ -67,11 +67,19 @@ func setOne(row Row, to Position, subscriber string) (Saved, error) {
 	return saved, nil
 }
 
-// lineage says what a move means to parents and children.
+// lineage says what a move means to parents and children. A child at its
+// beginning gets the leases of its parents anew, unless another child of theirs
+// has begun.
 func (m *Move) lineage(rows []Row, to Position, subscriber string) {
 	who := "everybody"
 	if subscriber != "" {
 		who = subscriber
+	}
+	for _, id := range m.Parents {
+		hasKey := func(o Row) bool { return o.Key == m.keyOf(id) }
+		if m.Save.Checkpoint == TrimHorizon && !slices.ContainsFunc(rows, hasKey) {
+			m.Warnings = append(m.Warnings, fmt.Sprintf("its parent %s has no lease any more: what the stream still holds of it may come again, too, before %s", id, m.Shard))
+		}
 	}
 	for _, o := range rows {
 		if o.Key != m.keyOf(o.Shard) {

@@ -89,6 +89,8 @@ func TestSetLineage(t *testing.T) {
 		{name: "a finished parent whose child waits", row: parent, rows: []checkpoint.Row{parent, waiting}, to: num("30"), warnings: 1},
 		{name: "a child of an unfinished parent", row: waiting, rows: []checkpoint.Row{reading, waiting}, to: num("60"), warnings: 1},
 		{name: "a child of a finished parent", row: child, rows: []checkpoint.Row{parent, child}, to: num("55")},
+		{name: "a child whose parent's lease is removed", row: child, rows: []checkpoint.Row{child}, to: num("55")},
+		{name: "the same at its beginning", row: child, rows: []checkpoint.Row{child}, to: checkpoint.TrimHorizon, warnings: 1},
 		{name: "a child while somebody is behind on the parent", row: child, to: num("55"), warnings: 1,
 			rows: []checkpoint.Row{rowAt("p", checkpoint.ShardEnd, map[string]checkpoint.Entry{"a": {At: num("30")}}), child}},
 	} {

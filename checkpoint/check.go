@@ -145,7 +145,7 @@ func damage(table, key string, w wrong) Finding {
 	f := Finding{Severity: Error, Kind: "attribute", Table: table, Lease: key, Attribute: w.attribute, Text: w.text + ": workers refuse the whole table"}
 	switch {
 	case w.attribute == aLeaseKey:
-		f.Kind, f.Text, f.Do = "lease_key", w.text, "use the table of this application; delete the item if nobody's worker made it"
+		f.Kind, f.Text, f.Do = "lease_key", w.text, "when all leases have this form, correct leases.key_format or leases.table and leave the items alone; a single one that no worker made can be deleted"
 	case strings.HasPrefix(w.text, "is missing"):
 		f.Kind, f.Text = "missing_attribute", "is missing: workers refuse the whole table, KCL 2.x workers stop taking leases"
 		f.Do = "write the attribute back (leaseCounter and ownerSwitchesSinceCheckpoint: 0; checkpoint: where the shard was read to, else TRIM_HORIZON), or delete the item: the audit makes the lease anew"

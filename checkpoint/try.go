@@ -153,8 +153,13 @@ func (d *DynamoDB) tryScan(ctx context.Context, table string) (string, error) {
 				return "", fmt.Errorf("table %s: %w; set leases.key_format to the other, or use another table: %w", table, err, ErrForeign)
 			}
 			leases++
-			// Whether the state table can be read is a call of its own.
-			if _, err := d.decode(ctx, it); refused == nil && errors.Is(err, ErrForeign) {
+			// Whether the state table may be read is a call of its own.
+			_, err := d.decode(ctx, it)
+			var missing *types.ResourceNotFoundException
+			if errors.As(err, &missing) {
+				err = fmt.Errorf("table %s does not exist, and lease %s names an item of it: %w", d.stateTable, text(it, aLeaseKey), ErrForeign)
+			}
+			if refused == nil && errors.Is(err, ErrForeign) {
 				refused = err
 			}
 		}

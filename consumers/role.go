@@ -13,16 +13,16 @@ import (
 	"github.com/aws/smithy-go/middleware"
 )
 
-// DefaultDuration is how long assumed credentials live unless the role says
+// defaultDuration is how long assumed credentials live unless the role says
 // otherwise: the shortest that the service grants.
-const DefaultDuration = 15 * time.Minute
+const defaultDuration = 15 * time.Minute
 
 // Role is what to assume.
 type Role struct {
 	ARN         string
 	ExternalID  string
 	SessionName string        // empty: the application's name
-	Duration    time.Duration // 0: DefaultDuration; at most 1 h when the base credentials are a role's
+	Duration    time.Duration // 0: 15 minutes; at most 1 h when the base credentials are a role's
 }
 
 // STS is the call that AssumeRole makes; *sts.Client has it.
@@ -41,7 +41,7 @@ type assumedRole struct {
 // where the role has none.
 func AssumeRole(service STS, role Role, application string) aws.CredentialsProvider {
 	if role.Duration == 0 {
-		role.Duration = DefaultDuration
+		role.Duration = defaultDuration
 	}
 	name := role.SessionName
 	if name == "" {

@@ -6,12 +6,12 @@ import (
 	"sync"
 )
 
-// Budget bounds the bytes of all shard logs of a worker. A log that is empty
+// budget bounds the bytes of all shard logs of a worker. A log that is empty
 // always gets room for one read, so that no shard can starve another for
 // good: memory is at most the limit and one read per shard. The others get
 // room in the order in which they asked for it: whoever reads fast cannot take
 // every byte that a slow one waits for.
-type Budget struct {
+type budget struct {
 	limit int64
 
 	mu   sync.Mutex
@@ -25,16 +25,16 @@ type booking struct {
 	granted chan struct{} // closed, and out of the line, when the bytes are reserved
 }
 
-func newBudget(limit int64) *Budget { return &Budget{limit: limit} }
+func newBudget(limit int64) *budget { return &budget{limit: limit} }
 
 // Used is what is reserved now, in bytes.
-func (b *Budget) Used() int64 {
+func (b *budget) Used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used
 }
 
-func (b *Budget) release(n int64) {
+func (b *budget) release(n int64) {
 	if n == 0 {
 		return
 	}
@@ -45,7 +45,7 @@ func (b *Budget) release(n int64) {
 }
 
 // serve reserves for those at the front of the line what fits. mu is held.
-func (b *Budget) serve() {
+func (b *budget) serve() {
 	for len(b.line) > 0 && b.used+b.line[0].bytes <= b.limit {
 		first := b.line[0]
 		b.used += first.bytes
@@ -57,7 +57,7 @@ func (b *Budget) serve() {
 // try reserves n bytes, beyond the limit and past the line when must is set.
 // Otherwise it returns a booking at the end of the line, or the one that the
 // caller has.
-func (b *Budget) try(n int64, must bool, waits *booking) (bool, *booking) {
+func (b *budget) try(n int64, must bool, waits *booking) (bool, *booking) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -75,14 +75,14 @@ func (b *Budget) try(n int64, must bool, waits *booking) (bool, *booking) {
 }
 
 // leave takes a booking out of the line; mu is held.
-func (b *Budget) leave(waits *booking) {
+func (b *budget) leave(waits *booking) {
 	if i := slices.Index(b.line, waits); i >= 0 {
 		b.line = slices.Delete(b.line, i, i+1)
 	}
 }
 
 // giveUp is the end of a wait: what was granted meanwhile is given back.
-func (b *Budget) giveUp(waits *booking) {
+func (b *budget) giveUp(waits *booking) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !slices.Contains(b.line, waits) {
@@ -94,7 +94,7 @@ func (b *Budget) giveUp(waits *booking) {
 
 // reserve waits until the log may take n more bytes, freeing what its
 // cursors have passed. It is called by the log's reader.
-func (b *Budget) reserve(ctx context.Context, l *Log, n int64) error {
+func (b *budget) reserve(ctx context.Context, l *Log, n int64) error {
 	var waits *booking
 	for {
 		l.blocked.Store(false)
@@ -111,7 +111,7 @@ func (b *Budget) reserve(ctx context.Context, l *Log, n int64) error {
 }
 
 // settled waits until every cursor has settled all that was appended.
-func (b *Budget) settled(ctx context.Context, l *Log) error {
+func (b *budget) settled(ctx context.Context, l *Log) error {
 	for {
 		l.blocked.Store(false)
 		b.release(l.free())

@@ -21,7 +21,7 @@ type Metrics struct {
 	window   *prometheus.Desc
 
 	mu     sync.Mutex
-	budget *Budget
+	budget *budget
 	shards map[shardLabel]*checkpoint.Tenure
 }
 
@@ -70,7 +70,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (m *Metrics) watch(b *Budget) {
+func (m *Metrics) watch(b *budget) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.budget = b

@@ -41,7 +41,7 @@ type Worker struct {
 	failover     time.Duration
 	drainTimeout time.Duration
 	shared       bool
-	budget       *Budget
+	budget       *budget
 	holder       *checkpoint.Holder
 	sources      []*source
 	metrics      *Metrics

@@ -273,6 +273,10 @@ func TestValidateAWS(t *testing.T) {
 			thing: "table " + application, check: "dynamodb:Scan", result: resultFailed, text: "\"nowhere\" is neither a sequence number nor"},
 		{name: "a roster that is gone", trial: awsTrial{tables: putLease("roster", "00ff")}, code: 1,
 			thing: "table " + application, check: "dynamodb:Scan", result: resultFailed, text: "roster 00ff is not in table"},
+		{name: "the state table is gone", trial: awsTrial{noTables: true, tables: func(t *testing.T, client *dynamodb.Client) {
+			makeTable(t, client, application, "leaseKey")
+			putLease("roster", "00ff")(t, client)
+		}}, code: 1, thing: "table " + application, check: "dynamodb:Scan", result: resultFailed, text: "-state does not exist, and lease"},
 		{name: "no credentials", trial: awsTrial{bare: true}, code: 1,
 			thing: "own credentials", check: "sts:GetCallerIdentity", result: resultFailed, text: "default chain"},
 		{name: "no credentials: nothing else is tried", trial: awsTrial{bare: true}, code: 1, thing: "source b", check: "stream", result: resultNotTried, text: "own credentials", others: 1},

@@ -26,10 +26,10 @@ func TestExamples(t *testing.T) {
 	}
 	const folder = "../../../deploy/examples/"
 	paths, err := filepath.Glob(folder + "*.yaml")
-	if err != nil || len(paths) < 4 {
+	if err != nil || len(paths) < 5 {
 		t.Fatalf("%d examples: %v", len(paths), err)
 	}
-	destinations := map[string]int{"minimal": 1, "two-accounts": 2, "memory-trial": 1, "soap-partner": 1}
+	destinations := map[string]int{"minimal": 1, "two-accounts": 2, "memory-trial": 1, "soap-partner": 1, "beside-kcl": 1}
 	for _, path := range paths {
 		c, err := config.Load(path, env, nil)
 		if err != nil {

@@ -153,7 +153,16 @@ func (t *leaseTables) listed(row checkpoint.Row, w checkpoint.Watched, watched b
 	for _, f := range row.Damage {
 		l.Damage = append(l.Damage, f.Attribute+": "+f.Text)
 	}
+	if unreadable(row) {
+		l.Checkpoint = ""
+	}
 	return l
+}
+
+// unreadable says that the checkpoint itself cannot be read. Of other damage,
+// such as a roster that is gone, it knows nothing.
+func unreadable(row checkpoint.Row) bool {
+	return slices.ContainsFunc(row.Damage, func(f checkpoint.Finding) bool { return strings.HasPrefix(f.Attribute, "checkpoint") })
 }
 
 // none is an empty list rather than null.
@@ -193,7 +202,7 @@ func (t *leaseTables) lags(ctx context.Context, rows []checkpoint.Row, lines []l
 	var g errgroup.Group
 	g.SetLimit(lagReads)
 	for i, row := range rows {
-		if len(row.Damage) > 0 || row.Finished() {
+		if unreadable(row) || row.Finished() {
 			continue
 		}
 		g.Go(func() error {
@@ -295,7 +304,7 @@ func leaseCells(l listedLease, lagged bool) []string {
 		shard = l.Lease
 	}
 	cells := []string{cell(shard), ownerCell(l), renewedCell(l), cell(l.Checkpoint)}
-	if len(l.Damage) > 0 {
+	if l.Checkpoint == "" {
 		cells[3] = "cannot be read"
 	}
 	if lagged {

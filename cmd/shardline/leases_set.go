@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -133,7 +132,7 @@ func setLeases(ctx context.Context, env environment, o leasesSetOptions) error {
 
 // standing is where a lease stands, as far as it can be read.
 func standing(row checkpoint.Row) string {
-	if slices.ContainsFunc(row.Damage, func(f checkpoint.Finding) bool { return f.Attribute == "checkpoint" }) {
+	if unreadable(row) {
 		return "what cannot be read"
 	}
 	return row.Checkpoint.String()

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -296,6 +297,16 @@ func TestLeasesListDamaged(t *testing.T) {
 	code, stdout, stderr := l.run("list", "--watch", "0")
 	if code != 0 {
 		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	l.put(application, item{"leaseKey": word(l.id + ":" + shardID(2)), "checkpoint": word("SHARD_END")})
+	// What can be read is shown, and nothing is made up for what cannot.
+	_, lines, _ := l.run("list", "--watch", "0", "--json")
+	var at []string
+	for _, line := range decodeLines[listedLease](t, lines) {
+		at = append(at, line.Checkpoint)
+	}
+	if want := []string{"TRIM_HORIZON", "", "SHARD_END"}; !slices.Equal(at, want) {
+		t.Errorf("checkpoints %q, want %q", at, want)
 	}
 	wantAll(t, "the list", stdout, lease.Shard, "cannot be read: leaseCounter: is missing", "cannot be read: checkpoint: ", "nowhere")
 	wantAll(t, "standard error", stderr, "table fanout has 1 item beside its leases", "leases check")

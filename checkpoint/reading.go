@@ -138,6 +138,7 @@ func (d *DynamoDB) readAll(ctx context.Context, table string) ([]item, error) {
 var ErrNoTable = errors.New("table does not exist")
 
 // Describe says what is wrong with the shape of the lease table; nil: nothing.
+// ErrNoTable, ErrForeign.
 func (d *DynamoDB) Describe(ctx context.Context) error {
 	out, err := d.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &d.table})
 	var missing *types.ResourceNotFoundException

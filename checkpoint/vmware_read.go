@@ -14,7 +14,7 @@ import (
 )
 
 // ReadVMware reads every row of a table of vmware-go-kcl, consistently. The time
-// is the service's.
+// is the service's. ErrNoTable, ErrForeign.
 func (d *DynamoDB) ReadVMware(ctx context.Context, table string) ([]map[string]types.AttributeValue, time.Time, error) {
 	out, err := d.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table})
 	var missing *types.ResourceNotFoundException

@@ -19,6 +19,14 @@ import (
 // stream (10 MiB), with room for a file that was never meant to be one.
 const maxInspected = 64 << 20
 
+// someFiles wants at least one argument.
+func someFiles(_ *cobra.Command, files []string) error {
+	if len(files) == 0 {
+		return errors.New("no FILE is named; - is standard input")
+	}
+	return nil
+}
+
 func newInspectCommand(env environment) *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
@@ -33,7 +41,7 @@ is no error.
 
 With --json one line per file: file, type, hotel_codes, found_at, soap ("", "1.1"
 or "1.2"), error (null, or the reason).`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someFiles,
 		RunE: func(_ *cobra.Command, files []string) error {
 			printer := printInspectedTable
 			if asJSON {

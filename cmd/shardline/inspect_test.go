@@ -88,7 +88,7 @@ func TestInspect(t *testing.T) {
 	})
 
 	t.Run("no file", func(t *testing.T) {
-		if code, stdout, stderr := inspectCommand(""); code != 1 || stdout != "" || !strings.Contains(stderr, "requires at least 1 arg") {
+		if code, stdout, stderr := inspectCommand(""); code != 1 || stdout != "" || !strings.Contains(stderr, "no FILE is named") {
 			t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
 		}
 	})

@@ -63,7 +63,7 @@ take many small messages of one hotel faster; messages of several hotels are
 never in one record, so that a split or merge moves a hotel's as a whole.
 
 Prints how many messages Kinesis acknowledged. Exits 1 when any was not.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someFiles,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			messages, err := loadMessages(env, files, o.key)
 			if err != nil {

@@ -1,6 +1,8 @@
 package pipeline_test
 
 import (
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,4 +42,35 @@ func TestLatestThroughReshard(t *testing.T) {
 		stop()
 		expect(t, a, "k 1, k 2, k 3, k 4")
 	})
+}
+
+// TestStartOfManyShards: the parents of shards at first sight never had leases.
+// Nobody looks for them: the table is not scanned once per shard.
+func TestStartOfManyShards(t *testing.T) {
+	for _, initial := range []pipeline.Initial{{}, pipeline.InitialLatest()} {
+		synctest.Test(t, func(t *testing.T) {
+			tp, a := newTape(), newInbox("a")
+			for i := range 78 {
+				id := fmt.Sprintf("shardId-%012d", i)
+				tp.shards[id] = &tapeShard{Shard: checkpoint.Shard{ID: id, Start: fmt.Sprint(i), Parents: []string{"trimmed"}}}
+			}
+			var scans atomic.Int64
+			store := &checkpoint.Memory{Fault: func(op, _ string) checkpoint.Outcome {
+				if op == "list" {
+					scans.Add(1)
+				}
+				return checkpoint.None
+			}}
+			stop := runSource(t, store, pipeline.SourceConfig{Source: tp, Describe: describeKeyed, Initial: initial,
+				Subscribers: []pipeline.Subscription{{Subscriber: a}}})
+			time.Sleep(20 * time.Second)
+			tp.put("shardId-000000000077", "k 1")
+			time.Sleep(5 * time.Second)
+			stop()
+			expect(t, a, "k 1")
+			if n := scans.Load(); n > 25 { // one a second at most
+				t.Errorf("%d scans within 25 s", n)
+			}
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,13 +89,17 @@ func (w *Worker) parents(ctx context.Context, src *epoch, lease checkpoint.Lease
 		}
 		parents = append(parents, p)
 	}
-	if len(without) == 0 || ordered(lease.Checkpoint) {
+	firstSight := lease.Checkpoint != checkpoint.TrimHorizon && len(parents) == 0 // its parents never had leases
+	if len(without) == 0 || ordered(lease.Checkpoint) || firstSight {
 		return parents, nil
 	}
 	// It has not begun: a parent's lease that is not there may have been lost.
 	shards, err := src.shards(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for the parents of %s: %w", lease.Key, err)
+	}
+	if !slices.ContainsFunc(shards, func(x checkpoint.Shard) bool { return slices.Contains(without, x.ID) }) {
+		return parents, nil // trimmed; the table need not be scanned
 	}
 	leases, err := w.leasesOf(ctx, src)
 	if err != nil {

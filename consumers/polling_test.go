@@ -233,7 +233,7 @@ func TestShardEndNamesItsChildren(t *testing.T) {
 				s := newFakeStream(3)
 				s.noChild = noChild
 				s.shards[0].closed = true
-				s.shards = append(s.shards, &fakeShard{id: "shardId-000000000001"},
+				s.shards = append(s.shards, &fakeShard{id: "shardId-000000000001", closed: true},
 					&fakeShard{id: "shardId-000000000002", parents: []string{shard0, "shardId-000000000001"}})
 				r := newSource(t, s, nil).Reader(checkpoint.Shard{ID: shard0}, horizon)
 				var got []string

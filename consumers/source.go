@@ -3,6 +3,7 @@ package consumers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,10 @@ const (
 	requestTimeout = 30 * time.Second
 	// maxPages bounds a listing: 1,000 shards a page make a million.
 	maxPages = 1000
+	// listTries and listPause bound the listings that resharding comes into: a
+	// stream is resharded seldom, and the service lists a moment behind.
+	listTries = 5
+	listPause = 200 * time.Millisecond
 )
 
 // Client is what a Source calls to read by polling; *kinesis.Client has it.
@@ -148,23 +153,44 @@ func (s *Source) Stream(ctx context.Context) (pipeline.Stream, error) {
 }
 
 // Shards lists every shard that the stream still knows, closed ones among
-// them. The time is the service's, of the listing's first page.
-//
-// A page is asked for by the last shard of the one before it, not by the
+// them. The time is the service's, of the listing's last page: what is listed as
+// closed was closed by then. A listing that a split or merge came into, so that
+// a shard is open on one page and has children on another, is made again.
+func (s *Source) Shards(ctx context.Context) ([]checkpoint.Shard, time.Time, error) {
+	for try := range listTries {
+		if err := pause(ctx, time.Duration(try)*listPause); err != nil {
+			return nil, time.Time{}, fmt.Errorf("list shards of %s: %w", s.arn, context.Cause(ctx))
+		}
+		shards, at, err := s.listing(ctx)
+		if err != nil || !torn(shards) {
+			return shards, at, err
+		}
+	}
+	return nil, time.Time{}, fmt.Errorf("list shards of %s: shards are listed as open although they have children", s.arn)
+}
+
+// torn says whether a listing has an open shard with children.
+func torn(shards []checkpoint.Shard) bool {
+	open := make(map[string]bool, len(shards))
+	for _, shard := range shards {
+		open[shard.ID] = !shard.Closed
+	}
+	return slices.ContainsFunc(shards, func(shard checkpoint.Shard) bool {
+		return slices.ContainsFunc(shard.Parents, func(id string) bool { return open[id] })
+	})
+}
+
+// listing makes one listing, page by page. A page is asked for by the last shard of the one before it, not by the
 // service's token: the token must come without the stream's ARN, so that a
 // stream of another account is looked for in the caller's, and it expires.
-func (s *Source) Shards(ctx context.Context) ([]checkpoint.Shard, time.Time, error) {
+func (s *Source) listing(ctx context.Context) ([]checkpoint.Shard, time.Time, error) {
 	var shards []checkpoint.Shard
-	var at time.Time
 	in := &kinesis.ListShardsInput{StreamARN: aws.String(s.arn)}
 	for range maxPages {
 		start := now()
 		out, err := s.listPage(ctx, in)
 		if err != nil {
 			return nil, time.Time{}, streamFailed("list shards of "+s.arn, err)
-		}
-		if at.IsZero() {
-			at = serverTime(out.ResultMetadata, start)
 		}
 		if len(shards) > 0 && len(out.Shards) > 0 && aws.ToString(out.Shards[0].ShardId) == shards[0].ID {
 			return nil, time.Time{}, fmt.Errorf("list shards of %s: the service gives the first page again and again", s.arn)
@@ -173,7 +199,7 @@ func (s *Source) Shards(ctx context.Context) ([]checkpoint.Shard, time.Time, err
 			shards = append(shards, listedShard(shard))
 		}
 		if aws.ToString(out.NextToken) == "" {
-			return shards, at, nil
+			return shards, serverTime(out.ResultMetadata, start), nil
 		}
 		if len(out.Shards) == 0 {
 			return nil, time.Time{}, fmt.Errorf("list shards of %s: a page without shards that is not the last", s.arn)

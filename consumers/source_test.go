@@ -45,6 +45,7 @@ func TestShardsOfAllPages(t *testing.T) {
 		for i := 1; i < 7; i++ {
 			s.shards = append(s.shards, &fakeShard{id: fmt.Sprintf("shardId-%012d", i)})
 		}
+		s.shards[1].closed = true
 		s.shards[6].parents = []string{shard0, s.shards[1].id}
 		s.page = 2
 		shards, at, err := newSource(t, s, nil).Shards(t.Context())
@@ -54,8 +55,8 @@ func TestShardsOfAllPages(t *testing.T) {
 		if len(shards) != 7 {
 			t.Fatalf("%d shards, want 7: %+v", len(shards), shards)
 		}
-		if !shards[0].Closed || shards[1].Closed {
-			t.Errorf("closed: %v %v, want the first one only", shards[0].Closed, shards[1].Closed)
+		if !shards[0].Closed || !shards[1].Closed || shards[2].Closed {
+			t.Errorf("closed: %v %v %v, want the first two only", shards[0].Closed, shards[1].Closed, shards[2].Closed)
 		}
 		if !slices.Equal(shards[6].Parents, []string{shard0, "shardId-000000000001"}) {
 			t.Errorf("parents %v, want both", shards[6].Parents)
@@ -70,6 +71,31 @@ func TestShardsOfAllPages(t *testing.T) {
 			if in.NextToken != nil || in.StreamARN == nil {
 				t.Errorf("a page was asked for with token %v and stream %v: want the stream's ARN alone", in.NextToken, in.StreamARN)
 			}
+		}
+	})
+}
+
+// TestShardsListedInTheMiddleOfASplit: a listing is made again whose first page
+// has a shard as open and whose second has its children; and it is given up when
+// the service does not come to terms with itself.
+func TestShardsListedInTheMiddleOfASplit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStream(0)
+		s.page = 1
+		s.shards = append(s.shards, &fakeShard{id: "shardId-000000000001", parents: []string{shard0}}, &fakeShard{id: "shardId-000000000002", parents: []string{shard0}})
+		source := newSource(t, s, nil)
+		began := time.Now()
+		time.AfterFunc(300*time.Millisecond, func() { s.shards[0].closed = true })
+		shards, at, err := source.Shards(t.Context())
+		if err != nil || len(shards) != 3 || !shards[0].Closed {
+			t.Fatalf("%+v, %v", shards, err)
+		}
+		if at.Sub(began) < 300*time.Millisecond {
+			t.Errorf("the time is %s, before the split was seen as a whole", at.Sub(began))
+		}
+		s.shards[0].closed = false
+		if _, _, err := source.Shards(t.Context()); err == nil || !strings.Contains(err.Error(), "open although they have children") {
+			t.Errorf("a listing that is never whole: %v", err)
 		}
 	})
 }

@@ -83,16 +83,22 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 	}
 	leases = slices.DeleteFunc(leases, func(l checkpoint.Lease) bool { return !e.owns(l) })
 	initial, tip := e.begin(now, len(leases) > 0)
-	if w.shared { // rosters say nothing there: children that KCL made have none
-		for i := range leases {
-			leases[i].Roster = nil
-		}
-	}
+	w.withoutRosters(leases)
 	first, err := w.first(ctx, e, shards, leases, initial, tip)
 	if err != nil {
 		return fmt.Errorf("decide on the first leases: %w", err)
 	}
 	create, remove := checkpoint.Audit(shards, leases, initial, tip, first)
+	if len(create) > 0 && len(leases) > 0 {
+		if leases, err = w.confirm(ctx, e, shards, leases, create); err != nil {
+			return err
+		}
+		if len(leases) == 0 {
+			return errors.New("the stream's leases are gone since they were listed")
+		}
+		w.withoutRosters(leases)
+		create, remove = checkpoint.Audit(shards, leases, initial, tip, first)
+	}
 	if err := w.createAll(ctx, e, create); err != nil {
 		return err
 	}
@@ -109,6 +115,16 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 		w.holder.Scan()
 	}
 	return w.closeHoles(ctx, e, shards, slices.Concat(leases, create))
+}
+
+// withoutRosters: on a table that is shared with KCL workers they say nothing,
+// as the children that those make have none.
+func (w *Worker) withoutRosters(leases []checkpoint.Lease) {
+	for i := range leases {
+		if w.shared {
+			leases[i].Roster = nil
+		}
+	}
 }
 
 // first is where the stream's first leases begin when it begins at latest: all

@@ -42,7 +42,7 @@ func (s service) Subscribe(ctx context.Context, in *kinesis.SubscribeToShardInpu
 	// The SDK takes the call's context for the whole life of its connection.
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	ended := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
-	out, err := s.SubscribeToShard(life, in, options...)
+	out, err := s.SubscribeToShard(life, in, append(options, ownProtocol)...)
 	if err != nil {
 		ended()
 		end(nil)
@@ -58,6 +58,10 @@ func (s service) Subscribe(ctx context.Context, in *kinesis.SubscribeToShardInpu
 	}
 	return sub, nil
 }
+
+// ownProtocol: the SDK's protocol keeps what it decodes events with, unguarded,
+// so that subscriptions through one client must not share it.
+func ownProtocol(o *kinesis.Options) { o.Protocol = kinesis.New(kinesis.Options{}).Options().Protocol }
 
 // subscription is an event stream of the SDK, which decodes ahead of Next by
 // two events at most.

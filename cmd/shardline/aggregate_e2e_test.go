@@ -127,7 +127,7 @@ func (l *library) inside(p checkpoint.Position) bool {
 // the producer does not know.
 func TestAggregatedRecords(t *testing.T) {
 	t.Parallel()
-	kills := 16
+	kills := 10
 	if testing.Short() {
 		kills = 5
 	}
@@ -139,7 +139,7 @@ func TestAggregatedRecords(t *testing.T) {
 		}
 		return accept()
 	})
-	config := s.config(settings{})
+	config := s.config(settings{failover: 3 * time.Second})
 	k := &killer{s: s, left: kills, workers: make(map[string]*process), again: make(chan struct{}, kills)}
 	for _, r := range s.receivers {
 		r.sees(k.see)
@@ -152,7 +152,7 @@ func TestAggregatedRecords(t *testing.T) {
 		k.start(config)
 	}
 	inside, killed := 0, 0 // saved positions in the middle of an aggregate
-	feeding := time.NewTicker(50 * time.Millisecond)
+	feeding := time.NewTicker(150 * time.Millisecond)
 	defer feeding.Stop()
 	for deadline := time.Now().Add(3 * patience); killed < kills; {
 		select {

@@ -97,6 +97,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if _, err := io.Copy(&body, req.Body); err != nil {
 		return // the sender is gone: nobody has decided on anything
 	}
+	if req.Context().Err() != nil {
+		return // it gave up on this attempt: no sender can call back what then arrives late
+	}
 	key, err := url.PathUnescape(req.Header.Get("X-Shardline-Key"))
 	if err != nil {
 		key = err.Error()

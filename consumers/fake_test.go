@@ -38,6 +38,7 @@ type fakeStream struct {
 	emptyOf   int                // so many reads find nothing although they are not at the tip
 	limit     int                // records per read; 0: as the call says
 	listInput []kinesis.ListShardsInput
+	listed    func(pages int) // called before every page with how many there were, this one among them
 }
 
 type fakeShard struct {
@@ -119,6 +120,9 @@ func (s *fakeStream) DescribeStreamSummary(ctx context.Context, in *kinesis.Desc
 
 func (s *fakeStream) ListShards(ctx context.Context, in *kinesis.ListShardsInput, _ ...func(*kinesis.Options)) (*kinesis.ListShardsOutput, error) {
 	s.listInput = append(s.listInput, *in)
+	if s.listed != nil {
+		s.listed(len(s.listInput))
+	}
 	if err := s.called(ctx, call{operation: "ListShards"}); err != nil {
 		return nil, err
 	}

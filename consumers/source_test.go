@@ -85,13 +85,17 @@ func TestShardsListedInTheMiddleOfASplit(t *testing.T) {
 		s.shards = append(s.shards, &fakeShard{id: "shardId-000000000001", parents: []string{shard0}}, &fakeShard{id: "shardId-000000000002", parents: []string{shard0}})
 		source := newSource(t, s, nil)
 		began := time.Now()
-		time.AfterFunc(300*time.Millisecond, func() { s.shards[0].closed = true })
+		s.listed = func(pages int) {
+			if pages == 5 { // in the middle of the second listing
+				s.shards[0].closed = true
+			}
+		}
 		shards, at, err := source.Shards(t.Context())
 		if err != nil || len(shards) != 3 || !shards[0].Closed {
 			t.Fatalf("%+v, %v", shards, err)
 		}
-		if at.Sub(began) < 300*time.Millisecond {
-			t.Errorf("the time is %s, before the split was seen as a whole", at.Sub(began))
+		if at.Sub(began) <= 200*time.Millisecond || len(s.listInput) != 9 {
+			t.Errorf("the time is %s after %d pages, want that of the third listing", at.Sub(began), len(s.listInput))
 		}
 		s.shards[0].closed = false
 		if _, _, err := source.Shards(t.Context()); err == nil || !strings.Contains(err.Error(), "open although they have children") {

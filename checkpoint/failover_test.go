@@ -191,3 +191,31 @@ func TestSlowScansAreRare(t *testing.T) {
 		}
 	})
 }
+
+// A process that stands still during a scan does not take that for a slow one:
+// when it goes on, it scans as before, and gets its part of the leases.
+func TestStandstillIsNoSlowScan(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, f *fleet) {
+		f.add("a")
+		b := f.add("b")
+		time.Sleep(3 * failover)
+		expectOwned(t, f, map[string]int{"a": 2, "b": 2})
+		still := true
+		b.set(func(w *worker) {
+			w.fault = func(op, _ string) checkpoint.Outcome {
+				if op == "list" && still {
+					still = false
+					time.Sleep(6 * failover)
+				}
+				return checkpoint.None
+			}
+		})
+		time.Sleep(7 * failover)
+		before := b.called("list")
+		time.Sleep(failover)
+		if n := b.called("list") - before; n < 3 {
+			t.Errorf("%d scans within a fail-over time after the standstill", n)
+		}
+		expectOwned(t, f, map[string]int{"a": 2, "b": 2})
+	})
+}

@@ -77,11 +77,11 @@ func TestAnswers(t *testing.T) {
 	add("resets", "", firstTimes(8, func() reply {
 		return instead(func(c *net.TCPConn) { c.SetLinger(0) }) //nolint:errcheck // it resets
 	}))
-	add("hangs", "timeout: 300ms", firstTimes(8, func() reply {
+	add("hangs", "timeout: 1500ms", firstTimes(8, func() reply {
 		return reply{instead: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }}
 	}))
 	add("endless", "", firstTimes(8, func() reply { return endless(true, 0) }))
-	add("endless-slowly", "timeout: 300ms", firstTimes(8, func() reply { return endless(true, 50*time.Millisecond) }))
+	add("endless-slowly", "timeout: 1500ms", firstTimes(8, func() reply { return endless(true, 50*time.Millisecond) }))
 	add("endless-ota", ota, firstTimes(3, func() reply { return endless(false, 0) }))
 	add("broken-ota", ota, firstTimes(8, func() reply {
 		return instead(func(c *net.TCPConn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<OTA_Hotel") }) //nolint:errcheck // broken

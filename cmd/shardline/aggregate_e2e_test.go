@@ -139,7 +139,7 @@ func TestAggregatedRecords(t *testing.T) {
 		}
 		return accept()
 	})
-	config := s.config(settings{failover: 3 * time.Second})
+	config := s.config(settings{failover: 2 * time.Second})
 	k := &killer{s: s, left: kills, workers: make(map[string]*process), again: make(chan struct{}, kills)}
 	for _, r := range s.receivers {
 		r.sees(k.see)
@@ -159,8 +159,6 @@ func TestAggregatedRecords(t *testing.T) {
 		case <-feeding.C:
 			l.aggregate(40, 40)
 			s.some(2, 40)
-		case <-k.again:
-			killed++
 			leases, err := s.leases()
 			if err != nil {
 				t.Fatal(err)
@@ -170,6 +168,8 @@ func TestAggregatedRecords(t *testing.T) {
 					inside++
 				}
 			}
+		case <-k.again:
+			killed++
 			if killed == kills/2 {
 				s.split(0)
 				l.aggregate(200, 40) // enough for every key of the parent

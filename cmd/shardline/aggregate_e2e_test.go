@@ -152,22 +152,25 @@ func TestAggregatedRecords(t *testing.T) {
 		k.start(config)
 	}
 	inside, killed := 0, 0 // saved positions in the middle of an aggregate
+	feed := func() {
+		l.aggregate(40, 40)
+		s.some(2, 40)
+		leases, err := s.leases()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, lease := range leases {
+			if l.inside(lease.Checkpoint) {
+				inside++
+			}
+		}
+	}
 	feeding := time.NewTicker(150 * time.Millisecond)
 	defer feeding.Stop()
 	for deadline := time.Now().Add(3 * patience); killed < kills; {
 		select {
 		case <-feeding.C:
-			l.aggregate(40, 40)
-			s.some(2, 40)
-			leases, err := s.leases()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, lease := range leases {
-				if l.inside(lease.Checkpoint) {
-					inside++
-				}
-			}
+			feed()
 		case <-k.again:
 			killed++
 			if killed == kills/2 {
@@ -179,6 +182,9 @@ func TestAggregatedRecords(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d kills are left: the workers make no attempts", k.remaining())
 		}
+	}
+	for deadline := time.Now().Add(patience); inside == 0 && time.Now().Before(deadline); <-feeding.C {
+		feed() // the kills may have come before every save
 	}
 	s.awaitThrough(quick, slow, refusing)
 	k.stop()

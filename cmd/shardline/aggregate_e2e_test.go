@@ -170,7 +170,9 @@ func TestAggregatedRecords(t *testing.T) {
 	for deadline := time.Now().Add(3 * patience); killed < kills; {
 		select {
 		case <-feeding.C:
-			feed()
+			if s.keepsUp(slow) {
+				feed()
+			}
 		case <-k.again:
 			killed++
 			if killed == kills/2 {

@@ -46,7 +46,9 @@ func TestKilledAtSeededMoments(t *testing.T) {
 	for deadline := time.Now().Add(3 * patience); k.remaining() > 0; {
 		select {
 		case <-feeding.C:
-			s.some(6, 40)
+			if s.keepsUp(slow) {
+				s.some(6, 40)
+			}
 		case <-k.again:
 			k.start(config)
 		}

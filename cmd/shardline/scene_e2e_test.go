@@ -228,6 +228,15 @@ func (s *scene) awaitThrough(receivers ...*receiver) {
 	s.awaitSince(nil, receivers...)
 }
 
+// keepsUp says whether a receiver is close behind what was put: a feed that goes
+// on regardless is more than a busy machine can deliver in the end.
+func (s *scene) keepsUp(r *receiver) bool {
+	r.mu.Lock()
+	took := len(r.accepted)
+	r.mu.Unlock()
+	return len(s.messages()) < took+1500
+}
+
 // awaitSince waits like awaitThrough, for what was put after mark.
 func (s *scene) awaitSince(mark map[string]int, receivers ...*receiver) {
 	s.t.Helper()

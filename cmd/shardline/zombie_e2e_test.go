@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -81,7 +82,13 @@ func renewedTimes(n int64, s *scene) func([]checkpoint.Lease) error {
 // had lost stood as their new owner left them, with a checkpoint that only grew.
 func (s *scene) checkZombie(victim *process, goesOn time.Time, taken []checkpoint.Lease) {
 	s.t.Helper()
-	again := victim.loggedAt("lease taken", goesOn)
+	var again time.Time
+	await(s.t, victim.name+" says that it has a lease again", func() error {
+		if again = victim.loggedAt("lease taken", goesOn); again.Sub(goesOn) >= time.Hour {
+			return errors.New("no such line")
+		}
+		return nil
+	})
 	for _, r := range s.receivers {
 		for _, q := range r.all() {
 			if q.worker == victim.name && q.time.After(goesOn) && q.time.Before(again) {

@@ -154,6 +154,12 @@ type selection struct {
 	leases []string // keys, or shard ids that only one stream has
 }
 
+// flags adds those that choose leases.
+func (s *selection) flags(command *cobra.Command) {
+	command.Flags().BoolVar(&s.all, "all", false, "every lease of the table")
+	command.Flags().StringVar(&s.source, "source", "", "the leases of this source")
+}
+
 // check says that it is not clear which leases are meant.
 func (s selection) check() error {
 	named := 0

@@ -52,8 +52,7 @@ Exits 1 when a lease was refused.`,
 	}
 	configFlag(command, &o.config)
 	flags := command.Flags()
-	flags.BoolVar(&o.which.all, "all", false, "every lease of the table")
-	flags.StringVar(&o.which.source, "source", "", "the leases of this source")
+	o.which.flags(command)
 	flags.BoolVar(&o.force, "force", false, "also from an owner that renews")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
 	flags.BoolVar(&o.toKCL, "to-kcl", false, "give the table back to KCL workers")

@@ -49,8 +49,7 @@ have been read.`,
 	}
 	configFlag(command, &o.config)
 	flags := command.Flags()
-	flags.BoolVar(&o.which.all, "all", false, "every lease of the table")
-	flags.StringVar(&o.which.source, "source", "", "the leases of this source")
+	o.which.flags(command)
 	flags.StringVar(&o.to, "to", "", "`POSITION`: trim_horizon, latest, an RFC 3339 time, or SEQUENCE[:SUB]")
 	flags.StringVar(&o.subscriber, "subscriber", "", "move this destination alone")
 	flags.BoolVar(&o.force, "force", false, "also from an owner that renews, out of order, and over what cannot be read")

@@ -111,6 +111,36 @@ func newAssumed(base aws.Config, name string, role Role, application string, met
 	return NewCredentials(CredentialsConfig{Name: name, Provider: AssumeRole(sts.NewFromConfig(base), role, application), Metrics: metrics, Logger: logger})
 }
 
+// AssumeConfig says as whom and where a service is called.
+type AssumeConfig struct {
+	Name        string // of the source, or of whatever else calls, for metrics and logs
+	Region      string // empty: the base's
+	Role        *Role  // nil: the base credentials
+	Application string // default session name
+	Base        aws.Config
+	Metrics     *Metrics
+	Logger      *zap.Logger
+}
+
+// Assume returns the configuration of clients for the service of a region, and
+// the credentials of the role, nil without one, which have to run while the
+// clients are used. It calls nothing.
+func Assume(c AssumeConfig) (aws.Config, *Credentials) {
+	base := c.Base.Copy()
+	if base.Region == "" {
+		base.Region = c.Region // of the role's service
+	}
+	var credentials *Credentials
+	if c.Role != nil {
+		credentials = newAssumed(base, c.Name, *c.Role, c.Application, c.Metrics, c.Logger)
+		credentials.Signs(&base)
+	}
+	if c.Region != "" {
+		base.Region = c.Region
+	}
+	return base, credentials
+}
+
 // ClientConfig says how a stream is reached.
 type ClientConfig struct {
 	Name        string // of the source, for metrics and logs
@@ -130,16 +160,8 @@ func NewClient(c ClientConfig) (*kinesis.Client, *Credentials, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	base := c.Base.Copy()
-	if base.Region == "" {
-		base.Region = stream.Region // of the role's service
-	}
-	var credentials *Credentials
-	if c.Role != nil {
-		credentials = newAssumed(base, c.Name, *c.Role, c.Application, c.Metrics, c.Logger)
-		credentials.Signs(&base)
-	}
-	base.Region = stream.Region
+	base, credentials := Assume(AssumeConfig{Name: c.Name, Region: stream.Region, Role: c.Role, Application: c.Application,
+		Base: c.Base, Metrics: c.Metrics, Logger: c.Logger})
 	return kinesis.NewFromConfig(base), credentials, nil
 }
 

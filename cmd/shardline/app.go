@@ -30,6 +30,7 @@ type app struct {
 	server       *metrics.Server
 	worker       *pipeline.Worker
 	destinations []*deliver.Destination
+	services     services
 	refresh      []func(ctx context.Context) error // credentials, one per role
 	cleanups     []func() error                    // run last to first
 }
@@ -69,6 +70,8 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 		return nil, err
 	}
 	a.refresh = append(a.refresh, baseCredentials.Run)
+	a.services = services{base: base, application: cfg.Application, metrics: m.consumers, logger: logger,
+		refresh: func(run func(context.Context) error) { a.refresh = append(a.refresh, run) }}
 
 	letters := make(map[string]deliver.DeadLetters)
 	for _, q := range cfg.DeadLetterQueues {

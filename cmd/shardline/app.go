@@ -73,18 +73,18 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 	a.services = services{base: base, application: cfg.Application, metrics: m.consumers, logger: logger,
 		refresh: func(run func(context.Context) error) { a.refresh = append(a.refresh, run) }}
 
-	letters := make(map[string]deliver.DeadLetters)
+	shared := delivering{letters: make(map[string]deliver.DeadLetters), gzip: deliver.NewGzip(), env: env, metrics: m.deliver, logger: logger}
 	for _, q := range cfg.DeadLetterQueues {
 		file, err := deliver.NewFileDeadLetters(q.Path, logger)
 		if err != nil {
 			return nil, fmt.Errorf("dead_letter_queues: %s: %w", q.Name, err)
 		}
 		a.cleanups = append(a.cleanups, file.Close)
-		letters[q.Name] = env.hooks.letters(file)
+		shared.letters[q.Name] = env.hooks.letters(file)
 	}
 	subscriptions := make(map[string]pipeline.Subscription)
 	for i := range cfg.Destinations {
-		d, err := newDestination(&cfg.Destinations[i], letters, env, m.deliver, logger)
+		d, err := shared.destination(&cfg.Destinations[i])
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +107,7 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 		for _, name := range c.SubscriberNames(cfg) {
 			source.Subscribers = append(source.Subscribers, subscriptions[name])
 		}
-		if queue := letters[c.DeadLetters]; queue != nil {
+		if queue := shared.letters[c.DeadLetters]; queue != nil {
 			source.Unreadable, source.Gap = deliver.Unreadable(queue), deliver.Gap(queue)
 		}
 		sources = append(sources, source)

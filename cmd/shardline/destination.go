@@ -10,14 +10,26 @@ import (
 	"github.com/shardline/shardline/pipeline/deliver"
 )
 
-// newDestination makes a destination of its part of the configuration.
-func newDestination(c *config.Destination, letters map[string]deliver.DeadLetters, env environment, m *deliver.Metrics, logger *zap.Logger) (*deliver.Destination, error) {
+// delivering is what the destinations of a worker share.
+type delivering struct {
+	letters map[string]deliver.DeadLetters // by the queue's name
+	gzip    *deliver.Gzip
+	env     environment
+	metrics *deliver.Metrics
+	logger  *zap.Logger
+}
+
+// destination makes a destination of its part of the configuration.
+func (s *delivering) destination(c *config.Destination) (*deliver.Destination, error) {
 	d := deliver.Config{
 		Name: c.Name, Timeout: c.Timeout, Concurrency: c.Concurrency,
 		Retry: deliver.RetryPolicy{Initial: c.Retry.Initial, Max: c.Retry.Max, Multiplier: c.Retry.Multiplier,
 			MaxAttempts: c.Retry.MaxAttempts, MaxAge: c.Retry.MaxAge},
 		URL: c.URL, Method: c.Method, Auth: auth(c.Auth), UserAgent: "shardline/" + versionString(),
-		DeadLetters: letters[c.DeadLetters], Metrics: m, Logger: logger,
+		DeadLetters: s.letters[c.DeadLetters], Metrics: s.metrics, Logger: s.logger,
+	}
+	if c.Compression == config.CompressionGzip {
+		d.Gzip = s.gzip
 	}
 	if c.OnExhausted == config.OnExhaustedHoldDestination {
 		d.OnExhausted = deliver.ExhaustedHold
@@ -28,12 +40,12 @@ func newDestination(c *config.Destination, letters map[string]deliver.DeadLetter
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		d.Headers = append(d.Headers, deliver.Header{Name: name, Value: deliver.Value{Secret: c.Headers[name].Value}})
 	}
-	if env.hooks != nil {
+	if s.env.hooks != nil {
 		transport, err := deliver.NewHTTP(d)
 		if err != nil {
 			return nil, err
 		}
-		d.Transport = env.hooks.transport(transport)
+		d.Transport = s.env.hooks.transport(transport)
 	}
 	return deliver.New(d)
 }

@@ -24,7 +24,7 @@ import (
 // TestAcrossAccounts reads two streams of two accounts by roles with external
 // ids, keeps the tables in a third account, and gives every message to three
 // destinations; a worker that begins where another one stopped tells the
-// receivers the same of each message.
+// receivers the same of each message. One of them takes its bodies compressed.
 func TestAcrossAccounts(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, localaws.Config{ListShardsPage: 1}, 2, 2)
@@ -32,7 +32,8 @@ func TestAcrossAccounts(t *testing.T) {
 		s.receiver(fmt.Sprintf("channel-%d", i)).keepBodies = true
 	}
 	bodies := s.produceOpenTravel(150)
-	config := s.config(settings{key: "hotel_code", failover: 10 * time.Second, delivery: "response: opentravel"})
+	config := s.config(settings{key: "hotel_code", failover: 10 * time.Second, delivery: "response: opentravel",
+		destinations: []destinationSettings{{receiver: s.receivers[0], more: "compression: gzip"}, {receiver: s.receivers[1]}, {receiver: s.receivers[2]}}})
 	const success = `<OTA_NotifRS xmlns="http://www.opentravel.org/OTA/2003/05"><Success/></OTA_NotifRS>`
 	for _, r := range s.receivers {
 		r.behaves(func(*request) reply { return reply{accepted: true, body: success} })
@@ -68,6 +69,9 @@ func TestAcrossAccounts(t *testing.T) {
 			}
 			if q.header.Get("User-Agent") == "" || q.header.Get("Content-Length") != "" && q.header.Get("Transfer-Encoding") != "" {
 				t.Errorf("%s: headers %v", r.name, q.header)
+			}
+			if got := q.header.Get("Content-Encoding"); got != map[bool]string{true: "gzip"}[r == s.receivers[0]] {
+				t.Errorf("%s: Content-Encoding %q", r.name, got)
 			}
 			checkSOAP(t, q)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -91,11 +92,26 @@ func (r *receiver) sees(f func(q request)) {
 	r.seen = f
 }
 
+// unzip replaces what is compressed by what it was; anything else stays, and is
+// no message that a test knows.
+func unzip(body *bytes.Buffer) {
+	z, err := gzip.NewReader(bytes.NewReader(body.Bytes()))
+	if err != nil {
+		return
+	}
+	if text, err := io.ReadAll(z); err == nil {
+		*body = *bytes.NewBuffer(text)
+	}
+}
+
 // ServeHTTP implements http.Handler.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	var body bytes.Buffer
 	if _, err := io.Copy(&body, req.Body); err != nil {
 		return // the sender is gone: nobody has decided on anything
+	}
+	if req.Header.Get("Content-Encoding") == "gzip" {
+		unzip(&body)
 	}
 	if req.Context().Err() != nil {
 		return // it gave up on this attempt: no sender can call back what then arrives late

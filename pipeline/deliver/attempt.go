@@ -11,6 +11,10 @@ var errAttemptTimeout = errors.New("the attempt's time is up")
 // attempt sends a lane's entry once and says when the answer was there.
 func (d *Destination) attempt(l *lane) (Answer, time.Time) {
 	ctx, cancel := context.WithTimeoutCause(l.of.ctx, d.timeout, errAttemptTimeout)
+	l.message.Body, l.message.Encoding = l.entry.Data, ""
+	if d.gzip != nil && len(l.entry.Data) > 0 {
+		l.message.Body, l.message.Encoding = d.gzip.body(l.entry.Data), "gzip"
+	}
 	answer := d.transport.Send(ctx, &l.message)
 	now := time.Now()
 	switch {

@@ -33,6 +33,8 @@ type Config struct {
 	Response  Response
 	Classes   opentravel.Classes // the destination's own codes over the defaults
 
+	Gzip *Gzip // compresses bodies, once for all destinations that share it; nil: they go out as they came
+
 	Transport Transport   // nil: HTTP, made of the fields above
 	Metrics   *Metrics    // nil: none
 	Logger    *zap.Logger // nil: none
@@ -84,6 +86,9 @@ type Message struct {
 	Shard   *pipeline.ShardInfo
 	Record  *pipeline.Record
 	Attempt int // from 1; per record, since this worker has it
+
+	Body     []byte // what goes out: the record's data, or that compressed; nobody writes to it
+	Encoding string // of Body, for Content-Encoding; empty: as it came
 }
 
 func (c Config) check() error {

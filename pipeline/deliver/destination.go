@@ -25,6 +25,7 @@ type Destination struct {
 	retry       RetryPolicy
 	onExhausted OnExhausted
 	probes      Probes
+	gzip        *Gzip // nil: bodies go out as they came
 	metrics     *series
 	logger      *zap.Logger
 
@@ -72,7 +73,7 @@ func New(c Config) (*Destination, error) {
 	c = c.withDefaults()
 	d := &Destination{
 		name: c.Name, transport: transport, letters: c.DeadLetters, timeout: c.Timeout, concurrency: c.Concurrency,
-		retry: c.Retry.withDefaults(), onExhausted: c.OnExhausted, probes: c.Probes.withDefaults(),
+		retry: c.Retry.withDefaults(), onExhausted: c.OnExhausted, probes: c.Probes.withDefaults(), gzip: c.Gzip,
 		logger: c.Logger.With(zap.String("destination", c.Name)), rng: c.Rand,
 		attached: make(map[*pipeline.Cursor]*attachment),
 	}

@@ -33,3 +33,27 @@ func (f *FileDeadLetters) SetOpen(wrap func(File) File) {
 		return wrap(opened), nil
 	}
 }
+
+// The bounds of Gzip, and what it keeps.
+const (
+	MaxGzipBytes  = maxGzipBytes
+	MaxGzipBodies = maxGzipBodies
+)
+
+// Body is data, compressed.
+func (g *Gzip) Body(data []byte) []byte { return g.body(data) }
+
+// Kept is how many bodies are kept, and their bytes.
+func (g *Gzip) Kept() (bodies, bytes int) {
+	for i := range g.stripes {
+		s := &g.stripes[i]
+		s.mu.Lock()
+		bodies += len(s.kept)
+		bytes += s.bytes
+		s.mu.Unlock()
+	}
+	return bodies, bytes
+}
+
+// Compress compresses without keeping anything.
+func Compress(data []byte) []byte { return compress(data) }

@@ -180,8 +180,11 @@ func begin(t testing.TB, c deliver.Config) *stream {
 }
 
 // attach begins a tenure on a new shard.
-func (s *stream) attach() {
-	s.log, s.n = pipeline.NewLog(), 0
+func (s *stream) attach() { s.attachTo(pipeline.NewLog()) }
+
+// attachTo begins a tenure on a shard with that log.
+func (s *stream) attachTo(log *pipeline.Log) {
+	s.log, s.n = log, 0
 	s.valid.Store(true)
 	s.cursor = s.log.Attach(shardInfo, checkpoint.Entry{}, s.valid.Load)
 	ctx, cancel := context.WithCancel(context.Background())

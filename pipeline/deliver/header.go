@@ -63,6 +63,7 @@ func (s *secret) value() (string, error) {
 
 const (
 	nameContentType = "Content-Type"
+	nameEncoding    = "Content-Encoding"
 	nameSOAPAction  = "SOAPAction" // spelt as SOAP 1.1 spells it
 	// nameIdempotency is not in net/http's own spelling: under that name
 	// net/http would repeat requests by itself that the receiver may have
@@ -103,6 +104,8 @@ func newHeaders(c Config) (headers, error) {
 			return h, fmt.Errorf("header %q: not a header's name", set.Name)
 		case reserved[name]:
 			return h, fmt.Errorf("header %s: it is set by Shardline", set.Name)
+		case name == nameEncoding && c.Gzip != nil:
+			return h, fmt.Errorf("header %s: compression sets it too", set.Name)
 		case set.Value.Secret == nil && !validValue(set.Value.Text):
 			return h, fmt.Errorf("header %s: its value has bytes that no header may have, such as a line's end", set.Name)
 		}
@@ -191,7 +194,7 @@ func (v Value) with(render func(string) string) Value {
 
 // of is a message's headers. An error is a secret that cannot be read.
 func (h *headers) of(m *Message) (http.Header, error) {
-	const own = 6 // that follow from the message
+	const own = 7 // that follow from the message
 	header := make(http.Header, len(h.fixed)+len(h.secret)+own)
 	for i := range h.fixed {
 		header[h.fixed[i].name] = h.fixed[i].values
@@ -220,6 +223,9 @@ func (h *headers) of(m *Message) (http.Header, error) {
 	set(nameSequence, sequenceNumber(r))
 	set(nameKey, escapeValue(r.Key))
 	set(nameAttempt, strconv.Itoa(m.Attempt))
+	if m.Encoding != "" {
+		set(nameEncoding, m.Encoding)
+	}
 	return header, nil
 }
 

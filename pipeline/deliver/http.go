@@ -111,7 +111,7 @@ func (h *HTTP) request(ctx context.Context, m *Message) (*http.Request, Answer) 
 	}
 	req := h.template.WithContext(ctx)
 	req.URL, req.Header = u, header
-	if data := m.Record.Data; len(data) > 0 {
+	if data := m.Body; len(data) > 0 {
 		req.Body, req.ContentLength = newBody(data), int64(len(data))
 		// net/http sends on a new connection what it could not begin to send
 		// on an old one.
@@ -137,7 +137,7 @@ func failedAnswer(ctx context.Context, err error) Answer {
 	return a
 }
 
-// newBody is a request's body: the record's bytes, which nobody changes. It is
+// newBody is a request's body: the message's bytes, which nobody changes. It is
 // of a type that net/http knows to be in memory: headers and body then leave in
 // one write. It is not used again for other requests, since net/http may still
 // read it after an early answer.

@@ -126,7 +126,7 @@ func message(r pipeline.Record) *deliver.Message {
 	if r.Key == "" {
 		r.Key = "H1"
 	}
-	return &deliver.Message{Shard: &info, Record: &r, Attempt: 1}
+	return &deliver.Message{Shard: &info, Record: &r, Attempt: 1, Body: r.Data}
 }
 
 func TestStatuses(t *testing.T) {

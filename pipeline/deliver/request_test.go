@@ -52,6 +52,7 @@ func TestRequest(t *testing.T) {
 			{Name: "X-Partner", Value: deliver.Value{Text: "acme"}}, {Name: "Host", Value: deliver.Value{Secret: func() (string, error) { return "ota.example:8443", nil }}}}},
 			pipeline.Record{Description: pipeline.Description{ContentType: "text/xml", SOAP: "1.1", Action: "urn:notify"}}, "/",
 			map[string]string{"Content-Type": "text/plain", "Soapaction": "mine", "X-Partner": "acme", "Host": "ota.example:8443", "User-Agent": "shardline/1.2"}},
+		{"compressed", deliver.Config{URL: s.URL, Gzip: deliver.NewGzip()}, pipeline.Record{}, "/", map[string]string{"Content-Encoding": "gzip"}},
 		{"template", deliver.Config{URL: s.URL + "/{source}/h/{key}?t={type}&n={sequence_number}"},
 			pipeline.Record{Position: checkpoint.Number("4959", 7), Description: pipeline.Description{Key: "a/b ?é%#", Type: "A&B=C+D"}},
 			"/hotels/h/a%2Fb%20%3F%C3%A9%25%23?t=A%26B%3DC%2BD&n=4959%3A7",
@@ -70,7 +71,11 @@ func TestRequest(t *testing.T) {
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHTTP(t, test.config)
-			if a := h.Send(t.Context(), message(test.record)); a.Reason != deliver.ReasonDelivered || a.Status != 200 {
+			m := message(test.record)
+			if test.config.Gzip != nil {
+				m.Encoding = "gzip"
+			}
+			if a := h.Send(t.Context(), m); a.Reason != deliver.ReasonDelivered || a.Status != 200 {
 				t.Fatalf("answer %+v", a)
 			}
 			got := s.all()[i]

@@ -169,6 +169,7 @@ const (
 	OnExhaustedHoldDestination = "hold_destination"
 
 	CompressionNone = "none"
+	CompressionGzip = "gzip"
 
 	ResponseStatus     = "status"
 	ResponseOpenTravel = "opentravel"

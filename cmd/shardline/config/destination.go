@@ -26,8 +26,11 @@ type Delivery struct {
 	OnExhausted string `yaml:"on_exhausted" enum:"dead_letter,hold_destination" later:"hold_key"`
 	// Stops attempts for a while after failures in a row.
 	Breaker *Breaker `yaml:"breaker" later:"true"`
-	// The body goes out as it came. `none` is the only choice so far.
-	Compression string `yaml:"compression" enum:"none" later:"gzip"`
+	// `none`: the body goes out as it came. `gzip`: compressed, with
+	// `Content-Encoding: gzip`, for receivers that say they take it: a fifth of
+	// the bytes or less, and some CPU, once per record for all destinations that
+	// keep up. Other types of destination than `http` leave it out.
+	Compression string `yaml:"compression" enum:"none,gzip"`
 	// What counts as delivered. `status`: the HTTP status alone. `opentravel`:
 	// also the body, in which an OpenTravel `<Errors>` or a SOAP fault is no
 	// success.

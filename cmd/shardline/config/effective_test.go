@@ -109,6 +109,7 @@ func TestFull(t *testing.T) {
 	equal("plain", c.Destination("plain").Delivery, common)
 	own := common
 	own.Timeout, own.Concurrency, own.OnExhausted, own.Response = time.Minute, 1, "hold_destination", "status"
+	own.Compression = "gzip"
 	own.Retry.Max, own.Retry.MaxAttempts = 2*time.Minute, 0
 	equal("basic", c.Destination("basic").Delivery, own)
 	equal("basic", c.Destination("basic").Method, "PUT")

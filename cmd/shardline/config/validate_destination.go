@@ -164,6 +164,9 @@ func (l *loading) headers(path string, d *Destination) {
 		}
 		seen[canonical] = name
 		l.headerValue(at, d.Headers[name])
+		if canonical == "Content-Encoding" && d.Compression == CompressionGzip {
+			l.addf(at, "compression sets this header already")
+		}
 		if canonical == "Authorization" && (d.Auth.Type == AuthBasic || d.Auth.Type == AuthBearer) {
 			l.addf(at, "auth sets this header already")
 		}

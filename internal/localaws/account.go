@@ -232,21 +232,29 @@ func match(pattern, s string) bool {
 
 // resource is what an operation works on; faults match it.
 type resource struct {
-	account, arn, stream, shard, table, role string
+	account, arn, stream, shard, table, queue, role string
 }
 
 // enter is passed by every operation once its resource is known and before it
 // has any effect: permission first, then faults.
 func (c *call) enter(r resource) *apiError {
-	if !c.caller.allows(c.service+":"+c.operation, r.arn) {
+	if !c.caller.allows(c.action(), r.arn) {
 		return c.denied(r.arn, "no identity-based policy allows")
 	}
 	return c.fault(r)
 }
 
+// action is the call's permission; SQS has none of their own for batches.
+func (c *call) action() string {
+	if c.service == "sqs" {
+		return "sqs:" + strings.TrimSuffix(c.operation, "Batch")
+	}
+	return c.service + ":" + c.operation
+}
+
 func (c *call) denied(arn, why string) *apiError {
-	e := refuse("AccessDeniedException", "User: %s is not authorized to perform: %s:%s on resource: %s because %s the %s:%s action",
-		c.caller.arn, c.service, c.operation, arn, why, c.service, c.operation)
+	e := refuse("AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s because %s the %s action",
+		c.caller.arn, c.action(), arn, why, c.action())
 	if c.service == "sts" {
 		e.code, e.status = "AccessDenied", 403
 	}

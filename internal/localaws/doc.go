@@ -1,12 +1,13 @@
 // Package localaws is a local AWS for trials, tests and benchmarks: Kinesis,
-// DynamoDB and STS over their wire protocols, for the unmodified AWS SDK, in
-// one process and on one loopback port.
+// DynamoDB, SQS and STS over their wire protocols, for the unmodified AWS SDK,
+// in one process and on one loopback port.
 //
 // It promises what the service promises where Shardline depends on it:
 // accounts and roles that are really apart, signatures that are checked,
 // temporary credentials that expire, sequence numbers that grow from parent to
 // child shard, no put to a closed shard, iterators that expire, the limits per
-// shard, conditional writes with one winner, and every refusal with the
+// shard, conditional writes with one winner, groups of FIFO queues that wait for
+// what is in flight, and every refusal with the
 // service's own code in the service's own protocol. Nothing is kept: state is
 // in memory and ends with the process.
 //
@@ -14,8 +15,8 @@
 // STS), authenticated, and handed to one operation. Every operation names its
 // resource to call.enter before it has an effect: permissions and faults act
 // there, and nowhere else; only a granted SubscribeToShard answers by itself, with
-// events over its connection. A stream and a table each have one lock, so their
-// operations are atomic.
+// events over its connection. A stream, a table and a queue each have one lock,
+// so their operations are atomic.
 //
 // Set-up is by Go methods, or over HTTP below /_localaws/ for other processes:
 //
@@ -60,5 +61,6 @@
 //
 // What it has not: CBOR, HTTP/2, secondary indexes, transactions,
 // DynamoDB's older parameters (Expected, AttributeUpdates), policies beyond
-// patterns of actions and resources, deletion by time to live.
+// patterns of actions and resources, deletion by time to live, the redrive
+// policies of queues, SQS's older query protocol.
 package localaws

@@ -87,9 +87,13 @@ func (s *Server) MergeShards(arn, shard, adjacent string) error {
 	return nil
 }
 
-// AllowAccount lets another account read and write the stream by its ARN, or
-// subscribe through the consumer by the consumer's, as a resource policy does.
+// AllowAccount lets another account read and write the stream by its ARN,
+// subscribe through the consumer by the consumer's, or use a queue, as a
+// resource policy does.
 func (s *Server) AllowAccount(arn, account string) error {
+	if strings.HasPrefix(arn, "arn:aws:sqs:") {
+		return s.allowQueue(arn, account)
+	}
 	streamARN, consumer, _ := strings.Cut(arn, "/consumer/")
 	st, err := s.streamByARN(streamARN)
 	if err != nil {

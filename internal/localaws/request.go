@@ -48,9 +48,10 @@ func refuse(code, format string, args ...any) *apiError {
 type call struct {
 	context   context.Context // the request's own: a delay ends with it
 	server    *Server
-	service   string // kinesis, dynamodb, sts
+	service   string // kinesis, dynamodb, sqs, sts
 	operation string
 	region    string
+	host      string // that the request came to
 	caller    *identity
 	body      []byte // owned by the handler: copied where kept
 	form      url.Values
@@ -80,7 +81,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, err := buffer.ReadFrom(io.LimitReader(r.Body, maxBody+1)); err != nil {
 		return // the client has gone
 	}
-	c := &call{context: r.Context(), server: s, body: buffer.Bytes()}
+	c := &call{context: r.Context(), server: s, host: r.Host, body: buffer.Bytes()}
 	handler, e := c.route(r)
 	if e == nil && len(c.body) > maxBody {
 		e = &apiError{status: http.StatusRequestEntityTooLarge, code: "RequestEntityTooLargeException", message: "the request is larger than 32 MiB"}
@@ -122,6 +123,8 @@ func (c *call) route(r *http.Request) (operation, *apiError) {
 			c.service, table = "kinesis", kinesisOperations
 		case "DynamoDB_20120810":
 			c.service, table = "dynamodb", dynamoOperations
+		case "AmazonSQS":
+			c.service, table = "sqs", sqsOperations
 		default:
 			return nil, refuse("UnknownOperationException", "the local AWS has no service %q", prefix)
 		}
@@ -150,7 +153,7 @@ func (c *call) route(r *http.Request) (operation, *apiError) {
 		c.operation = form.Get("Action")
 		return handler, nil
 	}
-	return nil, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "the local AWS serves Kinesis, DynamoDB and STS"}
+	return nil, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "the local AWS serves Kinesis, DynamoDB, SQS and STS"}
 }
 
 // respond writes an answer or error in the service's own protocol.
@@ -174,6 +177,9 @@ func (c *call) respond(w http.ResponseWriter, answer []byte, e *apiError) {
 		header.Set("Content-Type", c.contentType())
 	default:
 		header.Set("Content-Type", c.contentType())
+		if c.service == "sqs" {
+			header.Set("X-Amzn-Query-Error", queryError(e))
+		}
 		answer = c.jsonError(e)
 	}
 	if c.service == "dynamodb" {
@@ -185,7 +191,7 @@ func (c *call) respond(w http.ResponseWriter, answer []byte, e *apiError) {
 }
 
 func (c *call) contentType() string {
-	if c.service == "dynamodb" {
+	if c.service == "dynamodb" || c.service == "sqs" {
 		return "application/x-amz-json-1.0"
 	}
 	return "application/x-amz-json-1.1"
@@ -206,6 +212,9 @@ func (c *call) jsonError(e *apiError) []byte {
 			code = "com.amazonaws.dynamodb.v20120810#" + code
 		}
 	}
+	if c.service == "sqs" {
+		code = "com.amazonaws.sqs#" + code
+	}
 	out := append([]byte(`{"__type":`), quote(code)...)
 	if e.item != nil {
 		out = append(append(out, `,"Item":`...), e.item...)
@@ -214,6 +223,29 @@ func (c *call) jsonError(e *apiError) []byte {
 		out = append(append(out, `,"message":`...), quote(e.message)...)
 	}
 	return append(out, '}')
+}
+
+// queryNames are the codes that SQS had before it spoke JSON, which its clients
+// still see.
+var queryNames = map[string]string{
+	"QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue", "QueueNameExists": "QueueAlreadyExists",
+	"BatchEntryIdsNotDistinct":     "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
+	"BatchRequestTooLong":          "AWS.SimpleQueueService.BatchRequestTooLong",
+	"EmptyBatchRequest":            "AWS.SimpleQueueService.EmptyBatchRequest",
+	"InvalidBatchEntryId":          "AWS.SimpleQueueService.InvalidBatchEntryId",
+	"TooManyEntriesInBatchRequest": "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
+	"MessageNotInflight":           "AWS.SimpleQueueService.MessageNotInflight",
+}
+
+func queryError(e *apiError) string {
+	fault := ";Sender"
+	if e.status >= 500 {
+		fault = ";Receiver"
+	}
+	if name := queryNames[e.code]; name != "" {
+		return name + fault
+	}
+	return e.code + fault
 }
 
 // stsEnvelope wraps a result or an error in the query protocol's XML.

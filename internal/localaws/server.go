@@ -84,6 +84,7 @@ type Server struct {
 	roles    map[string]*role
 	streams  map[string]*stream // by ARN
 	tables   map[string]*table  // by ARN
+	queues   map[string]*queue  // by ARN
 	created  map[string]int64   // last creation second by stream ARN: a stream made again is another one
 
 	listenMu sync.Mutex // guards listener
@@ -101,6 +102,7 @@ func New(config Config) *Server {
 		roles:     map[string]*role{},
 		streams:   map[string]*stream{},
 		tables:    map[string]*table{},
+		queues:    map[string]*queue{},
 		created:   map[string]int64{},
 		closing:   make(chan struct{}),
 	}

@@ -49,6 +49,9 @@ func (d *DynamoDB) savePositions(ctx context.Context, u *update, held Lease, sav
 		u.setNumber(aSwitches, 0)
 		u.remove(aPending, aPendingSub, aPendingState)
 	}
+	if create && save.Acknowledged > 0 || !create && save.Acknowledged != held.Acknowledged {
+		u.setNumber(aAcknowledged, save.Acknowledged)
+	}
 	if create && len(save.Roster) > 0 || !create && !slices.Equal(save.Roster, held.Roster) {
 		if len(save.Roster) == 0 {
 			u.remove(aRoster)

@@ -33,13 +33,14 @@ const (
 	aEntityType   = "entityType"
 	aThroughput   = "throughputKBps" // of 3.x
 
-	aTenure    = "tenure"
-	aAskedBy   = "askedBy"             // who asked for the lease, while checkpointOwner hands it over
-	aRoster    = "roster"              // fingerprint of a roster item of the state table
-	aBehind    = "behind"              // M: subscriber to entry
-	aBehindRef = "behindRef"           // the items of the state table with the entries that are too many
-	aStream    = "stream"              // of a single-stream table: account:stream:epoch
-	aInstant   = "checkpointTimestamp" // of AT_TIMESTAMP or LATEST, Unix milliseconds
+	aTenure       = "tenure"
+	aAskedBy      = "askedBy"             // who asked for the lease, while checkpointOwner hands it over
+	aRoster       = "roster"              // fingerprint of a roster item of the state table
+	aBehind       = "behind"              // M: subscriber to entry
+	aBehindRef    = "behindRef"           // the items of the state table with the entries that are too many
+	aStream       = "stream"              // of a single-stream table: account:stream:epoch
+	aInstant      = "checkpointTimestamp" // of AT_TIMESTAMP or LATEST, Unix milliseconds
+	aAcknowledged = "acknowledged"        // N: a version of the desired state
 )
 
 // encodeNew is the item of a lease that nobody has owned yet. positions are the
@@ -142,6 +143,7 @@ func (r *reading) lease(format KeyFormat) Lease {
 	}
 	l.Checkpoint = r.checkpoint()
 	l.Behind = r.behind(r.item[aBehind], aBehind)
+	l.Acknowledged = r.number(aAcknowledged, false)
 	var err error
 	if l.Stream, l.Shard, err = ParseLeaseKey(format, r.key); err != nil {
 		r.all = append(r.all, wrong{aLeaseKey, err.Error() + "; set leases.key_format to the other, or use another table"})

@@ -26,7 +26,7 @@ func (d *DynamoDB) Evict(ctx context.Context, seen Lease, save *Saved) error {
 // HandBack is Evict for a lease that goes back to KCL workers: nothing of
 // Shardline's stays in the item.
 func (d *DynamoDB) HandBack(ctx context.Context, seen Lease, save Saved) error {
-	return d.evict(ctx, seen, &save, aStream)
+	return d.evict(ctx, seen, &save, aStream, aAcknowledged)
 }
 
 func (d *DynamoDB) evict(ctx context.Context, seen Lease, save *Saved, remove ...string) error {

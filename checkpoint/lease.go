@@ -31,6 +31,9 @@ type Saved struct {
 	Checkpoint Position
 	Roster     []string // sorted names of the subscribers that Checkpoint covers; empty: never saved by Shardline
 	Behind     map[string]Entry
+	// Acknowledged is the highest version of the desired state that is in force
+	// on the shard, with every one before it.
+	Acknowledged int64
 }
 
 // Lease is an item of the lease table.
@@ -86,8 +89,8 @@ var (
 	ErrSameWorker = errors.New("another process works under this worker's id: give every process its own worker_id")
 )
 
-// Store keeps leases, and what belongs to them: the names of rosters and the
-// part of Behind that is too large for the item. Every write is conditional.
+// Store keeps leases, and what belongs to them: the names of rosters, the
+// part of Behind that is too large for the item, and the desired state. Every write is conditional.
 // An error other than the sentinels means that the outcome is unknown: the
 // caller settles it by Get, comparing tenure and counter.
 type Store interface {
@@ -99,6 +102,15 @@ type Store interface {
 	// StreamID. The first proposal that is not empty decides, for good: whoever
 	// asks later is told that one. Without any it is empty.
 	First(ctx context.Context, stream string, proposal map[string]Position) (map[string]Position, error)
+	// ListNow reads all leases as they are: none that was there when the call
+	// began is missing, or older than then.
+	ListNow(ctx context.Context) ([]Lease, error)
+	// Desired reads what operators want, consistently. Its version is 0 before
+	// the first SetDesired.
+	Desired(ctx context.Context) (Desired, error)
+	// SetDesired replaces what operators want, if its version is still before.
+	// ErrConflict, ErrTooLarge.
+	SetDesired(ctx context.Context, before int64, d Desired) error
 	// Get reads one lease consistently. ErrNotFound.
 	Get(ctx context.Context, key string) (Lease, error)
 	// Create puts a lease without owner. ErrExists.

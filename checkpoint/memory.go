@@ -36,6 +36,9 @@ const (
 	opList        = "list"
 	opGet         = "get"
 	opFirst       = "first"
+	opListNow     = "list_now"
+	opDesired     = "desired"
+	opSetDesired  = "set_desired"
 	opCreate      = "create"
 	opTake        = "take"
 	opRenew       = "renew"
@@ -51,9 +54,9 @@ var errFault = errors.New("injected fault: outcome unknown")
 // faults, for tests and simulation. Its zero value is an empty table. It may be
 // used by many goroutines at once; its hooks must be set before.
 type Memory struct {
-	// Fault, when set, is asked before every call: op is prepare, list, first, get,
-	// create, take, renew, release, ask, set_children or delete; key is empty
-	// for prepare and list. It may sleep.
+	// Fault, when set, is asked before every call: op is prepare, list, list_now, first,
+	// desired, set_desired, get, create, take, renew, release, ask, set_children or delete; key is empty
+	// for prepare, the lists and the desired state. It may sleep.
 	Fault func(op, key string) Outcome
 	// Stale, when set, says for which keys List tells what stood there
 	// before the last write.
@@ -64,12 +67,13 @@ type Memory struct {
 }
 
 type table struct {
-	mu     sync.Mutex
-	leases map[string]Lease
-	askers map[string]string // who asked for the leases that are being handed over
-	before map[string]Lease  // as it was before the last write; absent: there was none
-	late   map[string][]func()
-	first  map[string]map[string]Position // by stream
+	mu      sync.Mutex
+	leases  map[string]Lease
+	askers  map[string]string // who asked for the leases that are being handed over
+	before  map[string]Lease  // as it was before the last write; absent: there was none
+	late    map[string][]func()
+	first   map[string]map[string]Position // by stream
+	desired Desired
 }
 
 // Client is another client of the same table, without hooks: workers of one
@@ -124,6 +128,56 @@ func union(a, b map[string]Lease) map[string]Lease {
 	u := maps.Clone(a)
 	maps.Copy(u, b)
 	return u
+}
+
+// ListNow reads all leases as they are, whatever Stale says.
+func (m *Memory) ListNow(ctx context.Context) ([]Lease, error) {
+	if _, err := m.fault(ctx, opListNow, ""); err != nil {
+		return nil, err
+	}
+	t := m.open()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	leases := make([]Lease, 0, len(t.leases))
+	for _, key := range slices.Sorted(maps.Keys(t.leases)) {
+		leases = append(leases, t.leases[key].Clone())
+	}
+	return leases, nil
+}
+
+// Desired reads what is desired.
+func (m *Memory) Desired(ctx context.Context) (Desired, error) {
+	if _, err := m.fault(ctx, opDesired, ""); err != nil {
+		return Desired{}, err
+	}
+	t := m.open()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.desired.Clone(), nil
+}
+
+// SetDesired writes what is desired. ErrConflict, ErrTooLarge.
+func (m *Memory) SetDesired(ctx context.Context, before int64, d Desired) error {
+	outcome, err := m.fault(ctx, opSetDesired, "")
+	if err != nil {
+		return err
+	}
+	if _, err := encodeDesired(d); err != nil || outcome == TooLarge {
+		return errors.Join(err, ErrTooLarge)
+	}
+	t := m.open()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.desired.Version != before {
+		return fmt.Errorf("write the desired state: %w", ErrConflict)
+	}
+	if outcome != Late { // nothing else is written: it does not take effect at all
+		t.desired = d.Clone()
+	}
+	if outcome == Landed || outcome == Late {
+		return fmt.Errorf("write the desired state: %w", errFault)
+	}
+	return nil
 }
 
 // First says where a stream's first leases begin.
@@ -331,7 +385,7 @@ func (m *Memory) fault(ctx context.Context, op, key string) (Outcome, error) {
 		return None, nil
 	}
 	outcome := m.Fault(op, key)
-	read := op == opGet || op == opList || op == opPrepare
+	read := op == opGet || op == opList || op == opListNow || op == opDesired || op == opPrepare
 	switch {
 	case outcome == Throttle:
 		return outcome, fmt.Errorf("%s lease %s: %w", op, key, ErrThrottled)

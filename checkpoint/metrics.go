@@ -61,7 +61,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, e := range expected {
 		m.foreign.WithLabelValues(e)
 	}
-	for _, op := range []string{opPrepare, opList, opFirst, opGet, opCreate, opTake, opRenew, opRelease, opAsk, opSetChildren, opDelete} {
+	for _, op := range []string{opPrepare, opList, opListNow, opFirst, opDesired, opSetDesired, opGet, opCreate, opTake, opRenew, opRelease, opAsk, opSetChildren, opDelete} {
 		m.duration.WithLabelValues(op)
 		for _, o := range []string{"ok", "refused", "throttled", "error"} {
 			m.calls.WithLabelValues(op, o)
@@ -115,6 +115,21 @@ func (s *measured) List(ctx context.Context) (_ []Lease, err error) {
 func (s *measured) First(ctx context.Context, stream string, proposal map[string]Position) (_ map[string]Position, err error) {
 	defer s.count(opFirst, time.Now(), &err)
 	return s.store.First(ctx, stream, proposal)
+}
+
+func (s *measured) ListNow(ctx context.Context) (_ []Lease, err error) {
+	defer s.count(opListNow, time.Now(), &err)
+	return s.store.ListNow(ctx)
+}
+
+func (s *measured) Desired(ctx context.Context) (_ Desired, err error) {
+	defer s.count(opDesired, time.Now(), &err)
+	return s.store.Desired(ctx)
+}
+
+func (s *measured) SetDesired(ctx context.Context, before int64, d Desired) (err error) {
+	defer s.count(opSetDesired, time.Now(), &err)
+	return s.store.SetDesired(ctx, before, d)
 }
 
 func (s *measured) Get(ctx context.Context, key string) (_ Lease, err error) {

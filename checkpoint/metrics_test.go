@@ -41,8 +41,8 @@ shardline_checkpoint_leases_taken_total 3
 `), "shardline_checkpoint_leases_held", "shardline_checkpoint_leases_lost_total", "shardline_checkpoint_leases_taken_total"); err != nil {
 			t.Error(err)
 		}
-		if n := testutil.CollectAndCount(reg, "shardline_checkpoint_store_calls_total"); n != 44 {
-			t.Errorf("%d series of calls, want 11 operations of 4 outcomes", n)
+		if n := testutil.CollectAndCount(reg, "shardline_checkpoint_store_calls_total"); n != 56 {
+			t.Errorf("%d series of calls, want 14 operations of 4 outcomes", n)
 		}
 	})
 }

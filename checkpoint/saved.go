@@ -8,13 +8,13 @@ import (
 // Equal says whether both tell the same progress. A nil map or slice equals an
 // empty one.
 func (s Saved) Equal(o Saved) bool {
-	return s.Checkpoint == o.Checkpoint && slices.Equal(s.Roster, o.Roster) &&
+	return s.Checkpoint == o.Checkpoint && s.Acknowledged == o.Acknowledged && slices.Equal(s.Roster, o.Roster) &&
 		maps.EqualFunc(s.Behind, o.Behind, Entry.equal)
 }
 
 // Clone is a deep copy.
 func (s Saved) Clone() Saved {
-	c := Saved{Checkpoint: s.Checkpoint, Roster: slices.Clone(s.Roster), Behind: maps.Clone(s.Behind)}
+	c := Saved{Checkpoint: s.Checkpoint, Roster: slices.Clone(s.Roster), Behind: maps.Clone(s.Behind), Acknowledged: s.Acknowledged}
 	for name, e := range c.Behind {
 		e.Keys = maps.Clone(e.Keys)
 		c.Behind[name] = e

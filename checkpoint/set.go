@@ -20,7 +20,7 @@ type Move struct {
 // position, or one subscriber alone when one is named. rows are all leases of
 // the table, which are not changed. An error means that it cannot be done.
 func Set(row Row, rows []Row, to Position, subscriber string) (Move, error) {
-	m := Move{Row: row, Save: Saved{Checkpoint: to, Roster: row.Roster}}
+	m := Move{Row: row, Save: Saved{Checkpoint: to, Roster: row.Roster, Acknowledged: row.Acknowledged}}
 	for _, f := range row.Damage {
 		switch f.Attribute {
 		case aCheckpoint, aBehind, aRoster, aBehindRef:

@@ -31,6 +31,24 @@ func (b bounded) List(ctx context.Context) ([]checkpoint.Lease, error) {
 	return b.Store.List(ctx)
 }
 
+func (b bounded) ListNow(ctx context.Context) ([]checkpoint.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*b.call)
+	defer cancel()
+	return b.Store.ListNow(ctx)
+}
+
+func (b bounded) Desired(ctx context.Context) (checkpoint.Desired, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.call)
+	defer cancel()
+	return b.Store.Desired(ctx)
+}
+
+func (b bounded) SetDesired(ctx context.Context, before int64, d checkpoint.Desired) error {
+	ctx, cancel := context.WithTimeout(ctx, b.call)
+	defer cancel()
+	return b.Store.SetDesired(ctx, before, d)
+}
+
 func (b bounded) First(ctx context.Context, stream string, proposal map[string]checkpoint.Position) (map[string]checkpoint.Position, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.call)
 	defer cancel()

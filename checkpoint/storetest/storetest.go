@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) checkpoint.Store) {
 		{"Handoff", handoff}, {"SetChildren", setChildren}, {"Delete", remove}, {"Positions", positions},
 		{"Switches", switches}, {"Roster", roster}, {"Behind", behind}, {"ManyBehind", manyBehind},
 		{"OverflowFollowsTheLease", overflowMoves}, {"Races", races}, {"Conditions", conditions},
+		{"Desired", desired}, {"DesiredRaces", desiredRaces}, {"Acknowledged", acknowledged},
 		{"CopiesInAndOut", copies}, {"List", list}, {"Canceled", canceled},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })

@@ -73,7 +73,7 @@ func (s *store) call(ctx context.Context, op, key string, do func(ctx context.Co
 	case w.fault(place, "store: hangs", 0.01):
 		err := p.sleep(ctx, time.Minute)
 		return fmt.Errorf("%s %s: %w", op, key, errors.Join(err, errUnknown))
-	case op != "get" && op != "list" && w.fault(place, "store: write lands late", 0.01):
+	case !read(op) && w.fault(place, "store: write lands late", 0.01):
 		late := w.dice.span(place, 0, longest(op))
 		w.background.Go(func() {
 			time.Sleep(late)
@@ -90,6 +90,11 @@ func (s *store) call(ctx context.Context, op, key string, do func(ctx context.Co
 		return gate
 	}
 	return err
+}
+
+// read says whether an operation changes nothing.
+func read(op string) bool {
+	return op == "get" || op == "list" || op == "list_now" || op == "desired"
 }
 
 // longest is how late a write may land. Conditions keep those of a lease's
@@ -166,6 +171,29 @@ func (s *store) First(ctx context.Context, stream string, proposal map[string]ch
 			return err
 		})
 	})
+}
+
+func (s *store) ListNow(ctx context.Context) ([]checkpoint.Lease, error) {
+	return result(func(into *[]checkpoint.Lease) error {
+		return s.call(ctx, "list_now", "", func(ctx context.Context) (err error) {
+			*into, err = s.table.ListNow(ctx)
+			return err
+		})
+	})
+}
+
+func (s *store) Desired(ctx context.Context) (checkpoint.Desired, error) {
+	return result(func(into *checkpoint.Desired) error {
+		return s.call(ctx, "desired", "", func(ctx context.Context) (err error) {
+			*into, err = s.table.Desired(ctx)
+			return err
+		})
+	})
+}
+
+func (s *store) SetDesired(ctx context.Context, before int64, d checkpoint.Desired) error {
+	d = d.Clone()
+	return s.call(ctx, "set_desired", "", func(ctx context.Context) error { return s.table.SetDesired(ctx, before, d) })
 }
 
 func (s *store) Create(ctx context.Context, l checkpoint.Lease) error {

@@ -1,0 +1,189 @@
+package checkpoint
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Desired is what operators want of the destinations, as their commands have
+// left it: one item of the state table, which every worker obeys. The zero
+// value is that of a table that saw no command.
+type Desired struct {
+	// Version grows by one with every change. A lease that says it has
+	// acknowledged a version tells that everything is in force on its shard
+	// which that version, and every one before it, asks for.
+	Version int64 `json:"-"`
+	// Destinations are those of which something is wanted, by name.
+	Destinations map[string]Wish `json:"destinations,omitempty"`
+	// Commands are the last ones that were given, oldest first: an id that is
+	// among them is not applied again.
+	Commands []Given `json:"commands,omitempty"`
+}
+
+// Wish is what is wanted of one destination. The zero value is nothing: it
+// takes and delivers its records.
+type Wish struct {
+	Pause   *Order           `json:"pause,omitempty"`   // it takes no records, and nothing of it is in flight
+	Hold    *Order           `json:"hold,omitempty"`    // nothing of it is attempted, nothing probes
+	Keys    map[string]Order `json:"keys,omitempty"`    // nothing of these keys is attempted
+	Replay  *Replay          `json:"replay,omitempty"`  // it is set back, and goes on by itself
+	Removal *Order           `json:"removal,omitempty"` // it leaves the rosters
+}
+
+// Order says since when something is wanted, and who wants it.
+type Order struct {
+	Version int64     `json:"version"` // with which it was ordered
+	Command string    `json:"command"` // id
+	At      time.Time `json:"at"`      // by the commander's clock: for people
+	By      string    `json:"by,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// Replay sets a destination back, in three steps: it is paused on every shard;
+// its position is set in every lease; it goes on. The steps are taken by
+// whichever worker finds that one is done, so that they outlive the commander.
+type Replay struct {
+	Order
+	// From is where it is set back to: the smaller of that and its first
+	// unsettled position, in each lease.
+	From Position `json:"from"`
+	// Leases are the only ones that are set back, by key, and where to. Nil:
+	// all, to From.
+	Leases map[string]Position `json:"leases,omitempty"`
+	// Set is the version with which the second step began; 0: the first is not
+	// done. A lease that acknowledged it has been set: it is never set twice.
+	Set int64 `json:"set,omitempty"`
+}
+
+// Given is a command that was applied.
+type Given struct {
+	ID           string    `json:"id"`
+	Version      int64     `json:"version"` // that it made
+	Verb         Verb      `json:"verb"`
+	Destinations []string  `json:"destinations"`
+	Keys         []string  `json:"keys,omitempty"`
+	At           time.Time `json:"at"`
+	By           string    `json:"by,omitempty"`
+}
+
+const (
+	// mostDesired bounds the item, below the service's 400 KB: every worker
+	// reads it with every scan.
+	mostDesired = 256 << 10
+	// mostGiven is how many commands are remembered.
+	mostGiven = 64
+	// mostKeys bounds what is held by key of one destination. More of them are
+	// a destination that should be held as a whole.
+	mostKeys = 1000
+)
+
+// Wish is what is wanted of a destination.
+func (d Desired) Wish(destination string) Wish { return d.Destinations[destination] }
+
+// Stopped says whether a destination takes no records: it is paused, being
+// replayed, or being removed.
+func (w Wish) Stopped() bool { return w.Pause != nil || w.Replay != nil || w.Removal != nil }
+
+// stoppedSince is the version with which the first order came that stops it.
+func (w Wish) stoppedSince() int64 {
+	var since int64
+	for _, o := range []*Order{w.Pause, w.Removal} {
+		if o != nil && (since == 0 || o.Version < since) {
+			since = o.Version
+		}
+	}
+	if w.Replay != nil && (since == 0 || w.Replay.Version < since) {
+		since = w.Replay.Version
+	}
+	return since
+}
+
+// none says whether nothing is wanted.
+func (w Wish) none() bool { return !w.Stopped() && w.Hold == nil && len(w.Keys) == 0 }
+
+// Where is where a replay sets the destination back to in a lease; false: not
+// at all.
+func (r Replay) Where(lease string) (Position, bool) {
+	if r.Leases == nil {
+		return r.From, true
+	}
+	at, ok := r.Leases[lease]
+	return at, ok
+}
+
+// Setting says whether the destination's position is to be set in a lease that
+// has acknowledged a version.
+func (r *Replay) Setting(acknowledged int64) bool {
+	return r != nil && r.Set > 0 && acknowledged < r.Set
+}
+
+// InForce is the version that a shard may acknowledge. busy says of a
+// destination that is to stop whether something of it is still in flight
+// there, or about to be; due of one that is to be set back or removed whether
+// that is still to be done, so that the write that acknowledges it does it.
+func (d Desired) InForce(busy, due func(destination string) bool) int64 {
+	v := d.Version
+	for name, w := range d.Destinations {
+		if w.Stopped() && busy(name) {
+			v = min(v, w.stoppedSince()-1)
+		}
+		if w.Replay != nil && w.Replay.Set > 0 && due(name) {
+			v = min(v, w.Replay.Set-1)
+		}
+		if w.Removal != nil && due(name) {
+			v = min(v, w.Removal.Version-1)
+		}
+	}
+	return v
+}
+
+// Needs says whether somebody has to take a lease, although there is nothing
+// to read: a position is to be set in it, or a name to leave its roster.
+func (d Desired) Needs(l Lease) bool {
+	for name, w := range d.Destinations {
+		if w.Replay.Setting(l.Acknowledged) && l.lists(name) {
+			if _, touched := w.Replay.Where(l.Key); touched {
+				return true
+			}
+		}
+		if w.Removal != nil && l.Acknowledged < w.Removal.Version && l.lists(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// lists says whether a lease knows a subscriber.
+func (l Lease) lists(name string) bool {
+	_, behind := l.Behind[name]
+	return behind || slices.Contains(l.Roster, name)
+}
+
+// Clone is a deep copy.
+func (d Desired) Clone() Desired {
+	d.Destinations = maps.Clone(d.Destinations)
+	for name, w := range d.Destinations {
+		d.Destinations[name] = w.clone()
+	}
+	d.Commands = slices.Clone(d.Commands)
+	return d
+}
+
+// clone copies what Apply changes in place; orders are never changed.
+func (w Wish) clone() Wish {
+	w.Keys = maps.Clone(w.Keys)
+	return w
+}
+
+// MarshalText and UnmarshalText are a position as String has it.
+func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (p *Position) UnmarshalText(text []byte) error {
+	at, err := ParsePosition(string(text))
+	if err == nil {
+		*p = at
+	}
+	return err
+}

@@ -115,7 +115,7 @@ func (s *fakeStream) DescribeStreamSummary(ctx context.Context, in *kinesis.Desc
 		return nil, err
 	}
 	return &kinesis.DescribeStreamSummaryOutput{StreamDescriptionSummary: &types.StreamDescriptionSummary{
-		StreamCreationTimestamp: aws.Time(time.Date(2025, 1, 2, 3, 4, 5, 678e6, time.UTC))}}, nil
+		StreamCreationTimestamp: aws.Time(time.Date(2025, 1, 2, 3, 4, 5, 678e6, time.UTC)), RetentionPeriodHours: aws.Int32(24)}}, nil
 }
 
 func (s *fakeStream) ListShards(ctx context.Context, in *kinesis.ListShardsInput, _ ...func(*kinesis.Options)) (*kinesis.ListShardsOutput, error) {

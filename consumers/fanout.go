@@ -175,7 +175,7 @@ func (r *fanOut) hand(e *types.SubscribeToShardEvent) pipeline.Batch {
 		r.Close()
 		r.through(e.ChildShards)
 	}
-	batch := pipeline.Batch{Records: records, Lag: r.lag, Gap: gap, Continues: !r.anew}
+	batch := pipeline.Batch{Records: records, Lag: r.lag, Tip: r.lag == 0 && !r.left(), Gap: gap, Continues: !r.anew}
 	r.anew = false
 	return r.closing(batch)
 }

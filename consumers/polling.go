@@ -232,7 +232,8 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 	}
 
 	r.iterator, r.issued = aws.ToString(out.NextShardIterator), r.called
-	if r.lag == 0 && len(raw) < maxRecords {
+	tip := r.lag == 0 && len(raw) < maxRecords
+	if tip {
 		r.due = time.Now().Add(r.source.poll)
 		if len(raw) == 0 && !r.proving { // it was at the tip
 			r.since = serverTime(out.ResultMetadata, r.called).Add(-latestMargin)
@@ -243,7 +244,7 @@ func (r *reader) batch(out *kinesis.GetRecordsOutput) pipeline.Batch {
 	if r.iterator == "" {
 		r.through(out.ChildShards)
 	}
-	batch := pipeline.Batch{Records: records, Lag: r.lag, Gap: gap, Continues: !r.anew}
+	batch := pipeline.Batch{Records: records, Lag: r.lag, Tip: tip && !r.left(), Gap: gap, Continues: !r.anew}
 	r.anew = false
 	return r.closing(batch)
 }

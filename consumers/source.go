@@ -141,6 +141,7 @@ func (s *Source) Name() string { return s.name }
 func (s *Source) Stream(ctx context.Context) (pipeline.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	start := now()
 	out, err := s.client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: aws.String(s.arn)})
 	if err != nil {
 		return pipeline.Stream{}, streamFailed("describe stream "+s.arn, err)
@@ -149,7 +150,9 @@ func (s *Source) Stream(ctx context.Context) (pipeline.Stream, error) {
 		return pipeline.Stream{}, fmt.Errorf("describe stream %s: the answer has no creation time", s.arn)
 	}
 	created := out.StreamDescriptionSummary.StreamCreationTimestamp.UTC().Truncate(time.Second)
-	return pipeline.Stream{ARN: s.arn, Account: s.account, Name: s.stream, Created: created}, nil
+	return pipeline.Stream{ARN: s.arn, Account: s.account, Name: s.stream, Created: created,
+		Retention: time.Duration(aws.ToInt32(out.StreamDescriptionSummary.RetentionPeriodHours)) * time.Hour,
+		At:        serverTime(out.ResultMetadata, start)}, nil
 }
 
 // Shards lists every shard that the stream still knows, closed ones among

@@ -19,11 +19,14 @@ import (
 )
 
 func TestStreamIsIdentified(t *testing.T) {
-	got, err := newSource(t, newFakeStream(0), nil).Stream(t.Context())
-	want := pipeline.Stream{ARN: streamARN, Account: "111111111111", Name: "hotels", Created: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)}
-	if err != nil || got != want {
-		t.Fatalf("got %+v, %v, want %+v", got, err, want)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		got, err := newSource(t, newFakeStream(0), nil).Stream(t.Context())
+		want := pipeline.Stream{ARN: streamARN, Account: "111111111111", Name: "hotels", Created: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC),
+			Retention: 24 * time.Hour, At: time.Now().Round(0)}
+		if err != nil || got != want {
+			t.Fatalf("got %+v, %v, want %+v", got, err, want)
+		}
+	})
 }
 
 func TestStreamGone(t *testing.T) {

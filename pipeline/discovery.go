@@ -214,7 +214,7 @@ func (e *epoch) begin(now time.Time, leased bool) (initial checkpoint.Position, 
 	if e.pinned.IsZero() {
 		e.pinned = now.Add(-latestMargin)
 	}
-	return e.config.Initial.position(checkpoint.At(e.pinned)), tip
+	return e.retention().since(e.config.Initial).position(checkpoint.At(e.pinned)), tip
 }
 
 const latestMargin = 5 * time.Second

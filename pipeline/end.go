@@ -58,7 +58,8 @@ func (s *shard) save(ctx context.Context) error {
 func (s *shard) createChildren(ctx context.Context, lease checkpoint.Lease, children []checkpoint.Shard) error {
 	begin := checkpoint.TrimHorizon
 	saved := s.saved().Checkpoint
-	if _, timed := saved.Time(); timed && !s.worker.shared { // KCL's children begin at TRIM_HORIZON whatever
+	// KCL's children begin at TRIM_HORIZON whatever; and so it is when nothing older is left.
+	if t, timed := saved.Time(); timed && !s.worker.shared && !t.Before(s.source.retention().horizon) {
 		begin = saved
 	}
 	ids := make([]string, 0, len(children))

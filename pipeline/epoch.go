@@ -113,6 +113,9 @@ func (s *source) describe(ctx context.Context) (Stream, error) {
 			if d.stream, d.err = s.config.Source.Stream(ctx); d.err != nil {
 				d.err = fmt.Errorf("describe the stream: %w", d.err)
 			}
+			s.mu.Lock()
+			s.keeps.learn(d.stream)
+			s.mu.Unlock()
 			close(d.done)
 		}
 		<-s.asking

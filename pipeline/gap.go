@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -30,8 +31,10 @@ func (s *shard) gap(ctx context.Context, p plan, g Gap) error {
 	if !g.Until.IsZero() {
 		fields = append(fields, zap.Time("until", g.Until))
 	}
-	if g.Certain {
+	if _, timed := g.From.Time(); g.Certain {
 		s.logger.Error("gap: the stream has trimmed records that were not settled; going on with the oldest that is left", fields...)
+	} else if timed {
+		s.logger.Error("possible gap: the stream no longer keeps all that arrived since the time of the position; some of it may be lost", fields...)
 	} else {
 		s.logger.Error("possible gap: the stream has trimmed the record of the position; records behind it may be lost", fields...)
 	}
@@ -53,5 +56,5 @@ func (s *shard) gap(ctx context.Context, p plan, g Gap) error {
 // another record followed.
 func (p plan) lost(g Gap) bool {
 	before := g.To == (checkpoint.Position{}) || p.taken.Compare(g.To) < 0
-	return g.From == p.from() && g.From.IsNumber() && p.taken.IsNumber() && g.From.Compare(p.taken) < 0 && before
+	return slices.Contains(p.places(), g.From) && g.From.IsNumber() && p.taken.IsNumber() && g.From.Compare(p.taken) < 0 && before
 }

@@ -123,13 +123,16 @@ func gateOpen(name string, parents []checkpoint.Lease, shared bool) bool {
 }
 
 // from is the position to read from.
-func (p plan) from() checkpoint.Position {
+func (p plan) from() checkpoint.Position { return checkpoint.Lowest(p.places()...) }
+
+// places are the positions behind which somebody has something to read.
+func (p plan) places() []checkpoint.Position {
 	var positions []checkpoint.Position
 	for _, e := range p.starts {
 		positions = append(positions, e.At)
 		positions = slices.AppendSeq(positions, maps.Values(e.Keys))
 	}
-	return checkpoint.Lowest(positions...)
+	return positions
 }
 
 // form computes the saved form anew (the model's Form). live are the places

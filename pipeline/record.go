@@ -35,12 +35,17 @@ type Description struct {
 // source.
 type Describe func(partitionKey string, data []byte) (Description, error)
 
-// Stream is what identifies a stream.
+// Stream is what identifies a stream, and how long it keeps its records.
 type Stream struct {
 	ARN     string
 	Account string
 	Name    string
 	Created time.Time // to the second: a stream made again under its name is another one
+
+	// As it was when it was described: how long it keeps a record, and when that
+	// was, by the service's clock. Zero: not known.
+	Retention time.Duration
+	At        time.Time
 }
 
 var (
@@ -96,6 +101,7 @@ const ReadRecords = 10_000
 type Batch struct {
 	Records  []Record
 	Lag      time.Duration      // how far behind the tip the last record was read
+	Tip      bool               // nothing was left to read behind the records
 	End      bool               // the shard is closed and this was its last batch
 	Children []checkpoint.Shard // with End: the shards that continue it
 	Gap      *Gap               // records before these that the stream has trimmed; nil: none

@@ -137,7 +137,7 @@ func (s *shard) live() map[string]checkpoint.Entry {
 // run serves one plan. It says true when the plan is out of date because a
 // gate opened: then nothing is in flight, and saved says where everybody is.
 func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved, parents []checkpoint.Lease) (bool, error) {
-	p := makePlan(saved, parents, s.source.initials, s.worker.shared)
+	p := makePlan(saved, parents, s.source.newcomers(), s.worker.shared)
 	if saved.Checkpoint != lease.Checkpoint && !ordered(saved.Checkpoint) { // it was resolved
 		p.save = true
 	}
@@ -255,6 +255,7 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 	w := s.worker
 	reader := s.source.config.Source.Reader(checkpoint.Shard{ID: lease.Shard, HashFrom: lease.HashFrom, HashTo: lease.HashTo}, p.from())
 	defer reader.Close()
+	unproven := p.unproven()
 	for {
 		if err := reader.Wait(ctx); err != nil {
 			return context.Cause(ctx)
@@ -274,6 +275,9 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 		var unkept error
 		if err == nil && !batch.Continues {
 			unkept = s.same(ctx)
+		}
+		if err == nil && unkept == nil && batch.Gap == nil {
+			batch.Gap = unproven.gap(batch, s.source.source)
 		}
 		if err == nil && unkept == nil && batch.Gap != nil {
 			unkept = s.gap(ctx, p, *batch.Gap)

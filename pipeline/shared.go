@@ -20,7 +20,7 @@ func (w *Worker) resolved(ctx context.Context, s *source, saved checkpoint.Saved
 		}
 		saved.Checkpoint = checkpoint.LatestAt(now.Add(-latestMargin))
 	case saved.Checkpoint == checkpoint.At(time.UnixMilli(0)) && !initial.time.IsZero():
-		saved.Checkpoint = checkpoint.At(initial.time)
+		saved.Checkpoint = s.retention().since(initial).position(saved.Checkpoint)
 	}
 	saved.Checkpoint = w.sentinel(s, saved.Checkpoint)
 	return saved, nil

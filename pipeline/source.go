@@ -58,6 +58,7 @@ type source struct {
 	asking      chan struct{} // capacity 1: whoever has put something in calls Source.Stream
 
 	mu      sync.Mutex
+	keeps   retention          // of the stream, as last described
 	epoch   *epoch             // nil: not known yet; replaced, its stream does not change
 	asked   *description       // the call of Source.Stream that comes next; nil: nobody has asked
 	trouble map[string]trouble // by shard, "" for the discovery: what failed the last time

@@ -28,6 +28,11 @@ type tape struct {
 	lives  int // how often the stream was made again
 	gone   bool
 
+	retention time.Duration // 0: the stream does not say
+	anew      int           // how often readers lost their place: they begin anew
+	denied    bool          // records, not descriptions
+	slow      bool          // a reading begins with an answer that says nothing, as a subscription does
+
 	waited  func() bool // called at the end of a wait; it says whether the process stood still meanwhile
 	zombies int         // reads after that
 }
@@ -89,7 +94,8 @@ func (t *tape) Stream(context.Context) (pipeline.Stream, error) {
 	if t.gone {
 		return pipeline.Stream{}, pipeline.ErrStreamGone
 	}
-	return pipeline.Stream{ARN: "arn:aws:kinesis:eu-west-1:111111111111:stream/tape", Account: "111111111111", Name: "tape", Created: time.Unix(int64(1+t.lives), 0)}, nil
+	return pipeline.Stream{ARN: "arn:aws:kinesis:eu-west-1:111111111111:stream/tape", Account: "111111111111", Name: "tape",
+		Created: time.Unix(int64(1+t.lives), 0), Retention: t.retention, At: time.Now()}, nil
 }
 
 func (t *tape) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) {
@@ -106,7 +112,10 @@ func (t *tape) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) {
 }
 
 func (t *tape) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
-	r := &tapeReader{tape: t, shard: shard.ID}
+	r := &tapeReader{tape: t, shard: shard.ID, begun: -1}
+	if at, timed := from.Time(); timed {
+		r.since = at
+	}
 	if from.IsNumber() {
 		fmt.Sscan(from.Sequence, &r.next)
 		r.next-- // AT: the record at the position comes again
@@ -120,8 +129,11 @@ type tapeReader struct {
 	shard   string
 	next    int
 	waits   bool
-	proving bool // the record at next has yet to be seen
-	stood   bool // the process stood still
+	proving bool      // the record at next has yet to be seen
+	since   time.Time // the first record arrived then or later
+	asked   bool      // of a slow tape
+	begun   int       // the tape's anew and lives when the reading began, the last time
+	stood   bool      // the process stood still
 }
 
 func (r *tapeReader) Wait(ctx context.Context) error {
@@ -162,11 +174,22 @@ func (r *tapeReader) Read(context.Context) (pipeline.Batch, error) {
 	if r.tape.gone {
 		return pipeline.Batch{}, pipeline.ErrStreamGone
 	}
+	if r.tape.denied {
+		return pipeline.Batch{}, pipeline.ErrDenied
+	}
+	if r.tape.slow && !r.asked {
+		r.asked = true
+		return pipeline.Batch{Continues: true}, nil
+	}
 	s := r.tape.shards[r.shard]
 	if s == nil {
 		return pipeline.Batch{}, pipeline.ErrShardGone
 	}
-	b := pipeline.Batch{Records: s.left(r.next)}
+	b := pipeline.Batch{Records: s.left(r.next), Tip: true, Continues: r.begun == r.tape.anew+r.tape.lives}
+	r.begun = r.tape.anew + r.tape.lives
+	for len(b.Records) > 0 && b.Records[0].Arrival.UnixMilli() < r.since.UnixMilli() {
+		b.Records = b.Records[1:]
+	}
 	if r.proving {
 		b.Gap = s.gapOf(r.next)
 	}

@@ -21,8 +21,9 @@ type Source struct {
 	Role *Role `yaml:"role"`
 	// Where to begin with a shard that has no checkpoint yet: `trim_horizon`
 	// (everything that the stream still holds), `latest` (what arrives from
-	// now on), or an RFC 3339 time. It has no default, since a wrong guess
-	// either floods the receivers or skips records.
+	// now on), or an RFC 3339 time (`trim_horizon` when the stream keeps nothing
+	// of it any more). It has no default, since a wrong guess either floods the
+	// receivers or skips records.
 	InitialPosition InitialPosition `yaml:"initial_position" required:"true"`
 	// How shards are read. `polling`: GetRecords; a shard's five reads and 2 MB
 	// a second are shared with its other consumers. `enhanced_fan_out`: the

@@ -166,7 +166,7 @@ var mutants = []mutant{
 		{"checkpoint", `if _, ok := leased[s.ID]; ok || through[s.ID] {`, `if _, ok := leased[s.ID]; ok || through[s.ID] && false {`},
 	}},
 	{"latest is the tip of whoever reads first", []change{
-		{"pipeline", `return e.config.Initial.position(checkpoint.At(e.pinned)), tip`, `return e.config.Initial.position(checkpoint.Latest), tip`},
+		{"pipeline", `return e.retention().since(e.config.Initial).position(checkpoint.At(e.pinned)), tip`, `return e.config.Initial.position(checkpoint.Latest), tip`},
 	}},
 	{"a lane has two attempts in flight", []change{
 		{"pipeline/deliver", `		if a.lanes[e.Key] == nil {`, `		if true {`},

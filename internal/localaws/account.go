@@ -232,7 +232,7 @@ func match(pattern, s string) bool {
 
 // resource is what an operation works on; faults match it.
 type resource struct {
-	account, arn, stream, shard, table, queue, role string
+	account, arn, stream, shard, table, queue, bucket, role string
 }
 
 // enter is passed by every operation once its resource is known and before it
@@ -249,13 +249,16 @@ func (c *call) action() string {
 	if c.service == "sqs" {
 		return "sqs:" + strings.TrimSuffix(c.operation, "Batch")
 	}
+	if action := s3Actions[c.operation]; c.service == "s3" && action != "" {
+		return action
+	}
 	return c.service + ":" + c.operation
 }
 
 func (c *call) denied(arn, why string) *apiError {
 	e := refuse("AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s because %s the %s action",
 		c.caller.arn, c.action(), arn, why, c.action())
-	if c.service == "sts" {
+	if c.service == "sts" || c.service == "s3" {
 		e.code, e.status = "AccessDenied", 403
 	}
 	return e

@@ -107,8 +107,15 @@ func (s *Server) authenticate(c *call, r *http.Request) *apiError {
 			return c.authError(badSignature, "Signature not yet current: "+sent+" is still later than "+most.UTC().Format(amzTime)+" ("+text+" + 5 min.)")
 		}
 	}
-	payload := sha256.Sum256(c.body)
-	canonical := canonicalRequest(r, signedHeaders, hex.EncodeToString(payload[:]))
+	sum := sha256.Sum256(c.body)
+	payload := hex.EncodeToString(sum[:])
+	if sent := r.Header.Get("X-Amz-Content-Sha256"); c.s3 != nil && sent != "" {
+		if len(sent) == len(payload) && sent != payload {
+			return &apiError{code: "XAmzContentSHA256Mismatch", message: "The provided 'x-amz-content-sha256' header does not match what was computed."}
+		}
+		payload = sent // or it says that the payload is not signed
+	}
+	canonical := canonicalRequest(r, signedHeaders, payload, c.s3 == nil)
 	digest := sha256.Sum256([]byte(canonical))
 	toSign := strings.TrimSpace(scheme) + "\n" + sent + "\n" + strings.Join(scope[1:], "/") + "\n" + hex.EncodeToString(digest[:])
 	want := hex.EncodeToString(hmacSHA256(key.signingKey(scope[1], scope[2], scope[3]), toSign))
@@ -144,11 +151,18 @@ func (c *call) authError(reason int, message string) *apiError {
 		unknownToken:        {"UnrecognizedClientException", "InvalidClientTokenId"},
 		expiredToken:        {"ExpiredTokenException", "ExpiredToken"},
 	}
-	if c.service == "sts" {
+	switch c.service {
+	case "sts":
 		return &apiError{status: http.StatusForbidden, code: names[reason][1], message: message}
+	case "s3":
+		return &apiError{status: http.StatusForbidden, code: s3Names[reason], message: message}
 	}
 	return &apiError{code: names[reason][0], message: message}
 }
+
+// s3Names are those that S3 has for the reasons.
+var s3Names = [...]string{missingToken: "AccessDenied", incompleteSignature: "AuthorizationHeaderMalformed",
+	badSignature: "SignatureDoesNotMatch", unknownToken: "InvalidAccessKeyId", expiredToken: "ExpiredToken"}
 
 func (k *accessKey) signingKey(day, region, service string) []byte {
 	scope := day + "/" + region + "/" + service
@@ -176,13 +190,13 @@ func hmacSHA256(key []byte, text string) []byte {
 
 // canonicalRequest follows "Create a signed AWS API request" of the IAM user
 // guide.
-func canonicalRequest(r *http.Request, signedHeaders, payloadHash string) string {
+func canonicalRequest(r *http.Request, signedHeaders, payloadHash string, escapeTwice bool) string {
 	var b strings.Builder
 	path := r.URL.EscapedPath()
 	if path == "" {
 		path = "/"
 	}
-	if path != "/" {
+	if path != "/" && escapeTwice { // as all services but S3 want it
 		path = strings.ReplaceAll(url.QueryEscape(path), "%2F", "/")
 		path = strings.ReplaceAll(path, "+", "%20")
 	}

@@ -41,6 +41,7 @@ type Fault struct {
 	Shard   string `json:"shard,omitempty"`  // id; for puts, drawn per record
 	Table   string `json:"table,omitempty"`  // name
 	Queue   string `json:"queue,omitempty"`  // name
+	Bucket  string `json:"bucket,omitempty"` // name
 	Role    string `json:"role,omitempty"`   // ARN, for sts.AssumeRole
 
 	Kind FaultKind `json:"kind"`
@@ -164,7 +165,7 @@ func (f *Fault) matches(operation, caller string, r resource) bool {
 		return false
 	}
 	return equalOrEmpty(f.Account, account) && equalOrEmpty(f.Stream, r.stream) && equalOrEmpty(f.Shard, r.shard) &&
-		equalOrEmpty(f.Table, r.table) && equalOrEmpty(f.Queue, r.queue) && equalOrEmpty(f.Role, r.role)
+		equalOrEmpty(f.Table, r.table) && equalOrEmpty(f.Queue, r.queue) && equalOrEmpty(f.Bucket, r.bucket) && equalOrEmpty(f.Role, r.role)
 }
 
 func equalOrEmpty(want, got string) bool { return want == "" || want == got }
@@ -240,6 +241,8 @@ func (c *call) throttled() *apiError {
 	switch {
 	case c.service == "sts":
 		return refuse("Throttling", "Rate exceeded")
+	case c.service == "s3":
+		return &apiError{status: http.StatusServiceUnavailable, code: "SlowDown", message: "Please reduce your request rate."}
 	case c.service == "sqs":
 		return &apiError{status: http.StatusForbidden, code: "RequestThrottled", message: "Request is throttled."}
 	case c.service == "kinesis" && !dataOperations[c.operation]:
@@ -267,6 +270,8 @@ func (c *call) internal() *apiError {
 		e.code, e.message = "InternalServerError", "Internal server error"
 	case "kinesis":
 		e.code = "InternalFailureException"
+	case "s3":
+		e.code, e.message = "InternalError", "We encountered an internal error. Please try again."
 	}
 	return e
 }

@@ -88,11 +88,14 @@ func (s *Server) MergeShards(arn, shard, adjacent string) error {
 }
 
 // AllowAccount lets another account read and write the stream by its ARN,
-// subscribe through the consumer by the consumer's, or use a queue, as a
-// resource policy does.
+// subscribe through the consumer by the consumer's, or use a queue or a
+// bucket, as a resource policy does.
 func (s *Server) AllowAccount(arn, account string) error {
 	if strings.HasPrefix(arn, "arn:aws:sqs:") {
 		return s.allowQueue(arn, account)
+	}
+	if strings.HasPrefix(arn, "arn:aws:s3:") {
+		return s.allowBucket(arn, account)
 	}
 	streamARN, consumer, _ := strings.Cut(arn, "/consumer/")
 	st, err := s.streamByARN(streamARN)

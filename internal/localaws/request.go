@@ -48,13 +48,14 @@ func refuse(code, format string, args ...any) *apiError {
 type call struct {
 	context   context.Context // the request's own: a delay ends with it
 	server    *Server
-	service   string // kinesis, dynamodb, sqs, sts
+	service   string // kinesis, dynamodb, sqs, s3, sts
 	operation string
 	region    string
 	host      string // that the request came to
 	caller    *identity
 	body      []byte // owned by the handler: copied where kept
 	form      url.Values
+	s3        *s3Request // of S3 alone
 
 	effects effects // what the faults that matched want of the operation
 
@@ -112,9 +113,12 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // route finds the service and operation of a request: JSON services name them
-// in X-Amz-Target, STS in its form.
+// in X-Amz-Target, STS in its form, and S3 is what a request is signed for.
 func (c *call) route(r *http.Request) (operation, *apiError) {
 	c.service, c.operation = "unknown", "unknown"
+	if strings.Contains(r.Header.Get("Authorization"), "/s3/aws4_request") {
+		return c.routeS3(r)
+	}
 	var table map[string]operation
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
 		prefix, name, _ := strings.Cut(target, ".")
@@ -153,11 +157,15 @@ func (c *call) route(r *http.Request) (operation, *apiError) {
 		c.operation = form.Get("Action")
 		return handler, nil
 	}
-	return nil, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "the local AWS serves Kinesis, DynamoDB, SQS and STS"}
+	return nil, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "the local AWS serves Kinesis, DynamoDB, SQS, S3 and STS"}
 }
 
 // respond writes an answer or error in the service's own protocol.
 func (c *call) respond(w http.ResponseWriter, answer []byte, e *apiError) {
+	if c.s3 != nil {
+		c.respondS3(w, answer, e)
+		return
+	}
 	header := w.Header()
 	id := requestID()
 	header.Set("X-Amzn-Requestid", id)

@@ -82,10 +82,11 @@ type Server struct {
 	accounts map[string]Credentials
 	keys     map[string]*accessKey
 	roles    map[string]*role
-	streams  map[string]*stream // by ARN
-	tables   map[string]*table  // by ARN
-	queues   map[string]*queue  // by ARN
-	created  map[string]int64   // last creation second by stream ARN: a stream made again is another one
+	streams  map[string]*stream   // by ARN
+	tables   map[string]*table    // by ARN
+	queues   map[string]*queue    // by ARN
+	buckets  map[string]*s3Bucket // by name
+	created  map[string]int64     // last creation second by stream ARN: a stream made again is another one
 
 	listenMu sync.Mutex // guards listener
 	listener net.Listener
@@ -103,6 +104,7 @@ func New(config Config) *Server {
 		streams:   map[string]*stream{},
 		tables:    map[string]*table{},
 		queues:    map[string]*queue{},
+		buckets:   map[string]*s3Bucket{},
 		created:   map[string]int64{},
 		closing:   make(chan struct{}),
 	}
@@ -138,7 +140,7 @@ func New(config Config) *Server {
 // jumped the other way.
 func (s *Server) SetSkew(d time.Duration) { s.skew.Store(int64(d)) }
 
-// Handler serves Kinesis, DynamoDB and STS, and /_localaws/ for
+// Handler serves Kinesis, DynamoDB, SQS, S3 and STS, and /_localaws/ for
 // administration. It does not check where a request comes from: serve it on
 // the loopback interface only.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serveHTTP) }

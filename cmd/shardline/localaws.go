@@ -27,8 +27,8 @@ func newLocalAWSCommand(env environment) *cobra.Command {
 	var options localAWSOptions
 	command := &cobra.Command{
 		Use:   "localaws",
-		Short: "Serve a local Kinesis, DynamoDB, SQS, S3 and STS, for trials and tests only",
-		Long: `Serves Kinesis, DynamoDB, SQS, S3 and STS in memory on one loopback port, until SIGINT or
+		Short: "Serve a local Kinesis, DynamoDB, SQS, S3, Secrets Manager and STS, for trials and tests only",
+		Long: `Serves Kinesis, DynamoDB, SQS, S3, Secrets Manager and STS in memory on one loopback port, until SIGINT or
 SIGTERM, and prints the environment with which any AWS SDK uses it. For trials
 and tests only: everything is lost when it ends, and whoever reaches the port
 can administer it (/_localaws/).

@@ -1,5 +1,5 @@
 // Package localaws is a local AWS for trials, tests and benchmarks: Kinesis,
-// DynamoDB, SQS, S3 and STS over their wire protocols, for the unmodified AWS SDK,
+// DynamoDB, SQS, S3, Secrets Manager and STS over their wire protocols, for the unmodified AWS SDK,
 // in one process and on one loopback port.
 //
 // It promises what the service promises where Shardline depends on it:

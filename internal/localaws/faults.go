@@ -272,6 +272,8 @@ func (c *call) internal() *apiError {
 		e.code = "InternalFailureException"
 	case "s3":
 		e.code, e.message = "InternalError", "We encountered an internal error. Please try again."
+	case "secretsmanager":
+		e.code = "InternalServiceError"
 	}
 	return e
 }

@@ -48,7 +48,7 @@ func refuse(code, format string, args ...any) *apiError {
 type call struct {
 	context   context.Context // the request's own: a delay ends with it
 	server    *Server
-	service   string // kinesis, dynamodb, sqs, s3, sts
+	service   string // kinesis, dynamodb, sqs, s3, secretsmanager, sts
 	operation string
 	region    string
 	host      string // that the request came to
@@ -129,6 +129,8 @@ func (c *call) route(r *http.Request) (operation, *apiError) {
 			c.service, table = "dynamodb", dynamoOperations
 		case "AmazonSQS":
 			c.service, table = "sqs", sqsOperations
+		case "secretsmanager":
+			c.service, table = "secretsmanager", secretsOperations
 		default:
 			return nil, refuse("UnknownOperationException", "the local AWS has no service %q", prefix)
 		}
@@ -157,7 +159,7 @@ func (c *call) route(r *http.Request) (operation, *apiError) {
 		c.operation = form.Get("Action")
 		return handler, nil
 	}
-	return nil, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "the local AWS serves Kinesis, DynamoDB, SQS, S3 and STS"}
+	return nil, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "the local AWS serves Kinesis, DynamoDB, SQS, S3, Secrets Manager and STS"}
 }
 
 // respond writes an answer or error in the service's own protocol.

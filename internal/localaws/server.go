@@ -86,6 +86,7 @@ type Server struct {
 	tables   map[string]*table    // by ARN
 	queues   map[string]*queue    // by ARN
 	buckets  map[string]*s3Bucket // by name
+	secrets  map[string]*secret   // by ARN
 	created  map[string]int64     // last creation second by stream ARN: a stream made again is another one
 
 	listenMu sync.Mutex // guards listener
@@ -105,6 +106,7 @@ func New(config Config) *Server {
 		tables:    map[string]*table{},
 		queues:    map[string]*queue{},
 		buckets:   map[string]*s3Bucket{},
+		secrets:   map[string]*secret{},
 		created:   map[string]int64{},
 		closing:   make(chan struct{}),
 	}
@@ -140,7 +142,7 @@ func New(config Config) *Server {
 // jumped the other way.
 func (s *Server) SetSkew(d time.Duration) { s.skew.Store(int64(d)) }
 
-// Handler serves Kinesis, DynamoDB, SQS, S3 and STS, and /_localaws/ for
+// Handler serves Kinesis, DynamoDB, SQS, S3, Secrets Manager and STS, and /_localaws/ for
 // administration. It does not check where a request comes from: serve it on
 // the loopback interface only.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serveHTTP) }

@@ -45,6 +45,7 @@ const (
 	ReasonRedirect          // 3xx
 	ReasonOTAHold           // the body refuses the sender
 	ReasonSecretUnavailable // a credential cannot be read, nothing was sent
+	ReasonStaleCredentials  // 401, and newer credentials may be there soon
 	// The reasons from here on are no outcomes of an attempt, but of the
 	// retry policy; they stand in dead letters and holds.
 	ReasonMaxAttempts
@@ -83,6 +84,7 @@ var reasons = [reasonCount]struct {
 	ReasonRedirect:          {"redirect", Hold, "set the destination's URL to where the receiver has moved; redirects are not followed"},
 	ReasonOTAHold:           {"ota_hold", Hold, "correct the credentials that the messages or the destination carry"},
 	ReasonSecretUnavailable: {"secret_unavailable", Hold, "make the secret of the destination's headers or credentials readable"},
+	ReasonStaleCredentials:  {"stale_credentials", Retry, "correct the destination's credentials, here or at the receiver"},
 	ReasonMaxAttempts:       {"max_attempts", Refused, "repair the receiver; the destination goes on when a probe passes"},
 	ReasonMaxAge:            {"max_age", Refused, "repair the receiver; the destination goes on when a probe passes"},
 	ReasonUnreadable:        {"unreadable", Refused, ""},

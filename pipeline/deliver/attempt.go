@@ -17,6 +17,7 @@ func (d *Destination) attempt(l *lane) (Answer, time.Time) {
 	}
 	answer := d.transport.Send(ctx, &l.message)
 	now := time.Now()
+	d.credentialsRefused(l, &answer)
 	switch {
 	case answer.Reason == ReasonDelivered:
 	case l.of.ctx.Err() != nil:
@@ -39,12 +40,12 @@ func (d *Destination) answered(l *lane, answer Answer, now time.Time) {
 	class := reason.Class()
 	d.log.answered(d, reason, now)
 	if class == Retry && reason != ReasonCancelled {
-		l.failures++
+		l.failures++ // stale credentials use up nothing: they end soon, in one way or the other
 		if reason == ReasonOTAUnclear {
 			l.unclear++
 		}
 		age := now.Sub(l.first) - (d.hold.length(now) - l.heldBefore)
-		if why, ok := d.retry.exhausted(l.failures, l.unclear, age); ok {
+		if why, ok := d.retry.exhausted(l.failures, l.unclear, age); ok && reason != ReasonStaleCredentials {
 			reason, class = why, Refused
 			if d.onExhausted == ExhaustedHold {
 				class = Hold

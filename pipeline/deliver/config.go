@@ -52,6 +52,10 @@ type Header struct {
 type Value struct {
 	Text   string
 	Secret func() (string, error) // nil: Text
+	// Refused says that a receiver refused the secret, and answers whether
+	// another one may be there soon. With it Secret answers from memory, and is
+	// asked for every attempt. nil: nobody knows of another one.
+	Refused func() bool
 }
 
 // AuthType is how requests are authenticated.

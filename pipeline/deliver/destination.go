@@ -25,7 +25,8 @@ type Destination struct {
 	retry       RetryPolicy
 	onExhausted OnExhausted
 	probes      Probes
-	gzip        *Gzip // nil: bodies go out as they came
+	gzip        *Gzip   // nil: bodies go out as they came
+	credentials []Value // those that may be renewed
 	metrics     *series
 	logger      *zap.Logger
 
@@ -77,6 +78,10 @@ func New(c Config) (*Destination, error) {
 		logger: c.Logger.With(zap.String("destination", c.Name)), rng: c.Rand,
 		attached: make(map[*pipeline.Cursor]*attachment),
 	}
+	for _, h := range c.Headers {
+		d.credentials = h.Value.renewable(d.credentials)
+	}
+	d.credentials = c.Auth.Secret.renewable(d.credentials)
 	d.metrics = c.Metrics.add(d)
 	return d, nil
 }

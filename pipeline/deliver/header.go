@@ -37,6 +37,7 @@ const secretFor = 5 * time.Second
 // secret is a header value that is made of a secret.
 type secret struct {
 	read func() (string, error)
+	kept bool // by whoever is read: last is not used
 	last atomic.Pointer[readSecret]
 }
 
@@ -47,7 +48,7 @@ type readSecret struct {
 
 func (s *secret) value() (string, error) {
 	now := time.Now()
-	if last := s.last.Load(); last != nil && now.Before(last.until) {
+	if last := s.last.Load(); last != nil && !s.kept && now.Before(last.until) {
 		return last.text, nil
 	}
 	text, err := s.read()
@@ -57,7 +58,9 @@ func (s *secret) value() (string, error) {
 	if !validValue(text) {
 		return "", errors.New("it has bytes that no header may have, such as a line's end")
 	}
-	s.last.Store(&readSecret{text, now.Add(secretFor)})
+	if !s.kept {
+		s.last.Store(&readSecret{text, now.Add(secretFor)})
+	}
 	return text, nil
 }
 
@@ -166,7 +169,7 @@ func (a Auth) header() (Header, error) {
 
 func (h *headers) add(name string, v Value) {
 	if v.Secret != nil {
-		h.secret = append(h.secret, secretHeader{name, &secret{read: v.Secret}})
+		h.secret = append(h.secret, secretHeader{name, &secret{read: v.Secret, kept: v.Refused != nil}})
 		return
 	}
 	for i := range h.fixed {
@@ -183,7 +186,7 @@ func (v Value) with(render func(string) string) Value {
 	if v.Secret == nil {
 		return Value{Text: render(v.Text)}
 	}
-	return Value{Secret: func() (string, error) {
+	return Value{Refused: v.Refused, Secret: func() (string, error) {
 		text, err := v.Secret()
 		if err != nil {
 			return "", err

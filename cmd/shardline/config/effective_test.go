@@ -131,6 +131,17 @@ func TestFull(t *testing.T) {
 	equal("header", secret(c.Destination("header").Headers["X-Partner"]), "acme-8443")
 	equal("header", secret(c.Destination("header").Headers["X-Number"]), "0123")
 
+	managed := c.Destination("bearer").Headers["X-Key"]
+	id, field, ok := managed.SecretsManager()
+	equal("managed", []any{id, field, ok}, []any{"partners/acme", "key", true})
+	if _, err := managed.Value(); err == nil || managed.Refused() != nil {
+		t.Errorf("a secret that nobody has asked for: %v", err)
+	}
+	managed.Bind(func() (string, error) { return "from afar", nil }, func() bool { return true })
+	equal("managed", secret(c.Destination("bearer").Headers["X-Key"]), "from afar")
+	equal("refused", managed.Refused()(), true)
+	equal("secrets", len(c.Secrets()), 6)
+
 	equal("queue", c.DeadLetterQueue("failed").Path, filepath.Join(folder, "failed.jsonl"))
 	equal("queue", c.DeadLetterQueue("elsewhere").Path, "/var/lib/shardline/failed.jsonl")
 }

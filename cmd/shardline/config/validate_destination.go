@@ -235,6 +235,9 @@ func (l *loading) secretSet(path string, s Secret) bool {
 	if l.reported[path] || l.reportedBelow(path+".") {
 		return true // said already
 	}
+	if _, _, managed := s.SecretsManager(); managed {
+		return true
+	}
 	value, err := s.Value()
 	return err == nil && value != ""
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/shardline/shardline/metrics"
 	"github.com/shardline/shardline/pipeline"
 	"github.com/shardline/shardline/pipeline/deliver"
+	"github.com/shardline/shardline/secrets"
 )
 
 // app is one worker process, wired: newApp starts nothing, Run blocks.
@@ -29,6 +30,7 @@ type app struct {
 	logger       *zap.Logger
 	server       *metrics.Server
 	worker       *pipeline.Worker
+	secrets      *secrets.Store
 	destinations []*deliver.Destination
 	services     services
 	refresh      []func(ctx context.Context) error // credentials, one per role
@@ -41,10 +43,11 @@ type appMetrics struct {
 	checkpoint *checkpoint.Metrics
 	pipeline   *pipeline.Metrics
 	deliver    *deliver.Metrics
+	secrets    *secrets.Metrics
 }
 
 func newAppMetrics(reg prometheus.Registerer) appMetrics {
-	return appMetrics{consumers.NewMetrics(reg), checkpoint.NewMetrics(reg), pipeline.NewMetrics(reg), deliver.NewMetrics(reg)}
+	return appMetrics{consumers.NewMetrics(reg), checkpoint.NewMetrics(reg), pipeline.NewMetrics(reg), deliver.NewMetrics(reg), secrets.NewMetrics(reg)}
 }
 
 // newApp wires everything in one straight line. When it fails, what it had
@@ -72,6 +75,9 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 	a.refresh = append(a.refresh, baseCredentials.Run)
 	a.services = services{base: base, application: cfg.Application, metrics: m.consumers, logger: logger,
 		refresh: func(run func(context.Context) error) { a.refresh = append(a.refresh, run) }}
+
+	a.secrets = newSecrets(&a.services, m.secrets)
+	bindSecrets(cfg, a.secrets)
 
 	shared := delivering{letters: make(map[string]deliver.DeadLetters), gzip: deliver.NewGzip(), env: env, metrics: m.deliver, logger: logger}
 	for _, q := range cfg.DeadLetterQueues {
@@ -161,6 +167,8 @@ func (a *app) Run(ctx context.Context) error {
 		}
 	})
 	notify(a.logger, daemon.SdNotifyReady)
+	loadSecrets(ctx, a.secrets)
+	all.Go(func() { _ = a.secrets.Run(background) }) // ends with it, and has no other outcome
 	err := a.worker.Run(ctx)
 	stop()
 	all.Wait()

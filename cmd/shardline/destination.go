@@ -38,7 +38,7 @@ func (s *delivering) destination(c *config.Destination) (*deliver.Destination, e
 		d.Response = deliver.ResponseOpenTravel
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-		d.Headers = append(d.Headers, deliver.Header{Name: name, Value: deliver.Value{Secret: c.Headers[name].Value}})
+		d.Headers = append(d.Headers, deliver.Header{Name: name, Value: value(c.Headers[name])})
 	}
 	if s.env.hooks != nil {
 		transport, err := deliver.NewHTTP(d)
@@ -53,11 +53,16 @@ func (s *delivering) destination(c *config.Destination) (*deliver.Destination, e
 func auth(c config.Auth) deliver.Auth {
 	switch c.Type {
 	case config.AuthBasic:
-		return deliver.Auth{Type: deliver.AuthBasic, Username: c.Username, Secret: deliver.Value{Secret: c.Password.Value}}
+		return deliver.Auth{Type: deliver.AuthBasic, Username: c.Username, Secret: value(c.Password)}
 	case config.AuthBearer:
-		return deliver.Auth{Type: deliver.AuthBearer, Secret: deliver.Value{Secret: c.Token.Value}}
+		return deliver.Auth{Type: deliver.AuthBearer, Secret: value(c.Token)}
 	case config.AuthHeader:
-		return deliver.Auth{Type: deliver.AuthHeader, Name: c.Name, Secret: deliver.Value{Secret: c.Value.Value}}
+		return deliver.Auth{Type: deliver.AuthHeader, Name: c.Name, Secret: value(c.Value)}
 	}
 	return deliver.Auth{}
+}
+
+// value is a secret as requests have it.
+func value(s config.Secret) deliver.Value {
+	return deliver.Value{Secret: s.Value, Refused: s.Refused()}
 }

@@ -56,6 +56,7 @@ var knownActions = map[string]string{
 	"dynamodb:UpdateItem":            "dynamodb",
 	"dynamodb:DeleteItem":            "dynamodb",
 	"dynamodb:Scan":                  "dynamodb",
+	"secretsmanager:GetSecretValue":  "secretsmanager",
 }
 
 var account = regexp.MustCompile(`\b\d{12}\b`)
@@ -135,7 +136,7 @@ func checkPolicy(t *testing.T, p policy, trust bool) {
 }
 
 // call is the input of one operation of a service, as Go code makes it.
-var call = regexp.MustCompile(`\b(dynamodb|kinesis|sts)\.([A-Z][A-Za-z]*)Input\b`)
+var call = regexp.MustCompile(`\b(dynamodb|kinesis|secretsmanager|sts)\.([A-Z][A-Za-z]*)Input\b`)
 
 // called returns the operations that the code of a folder asks for, those of
 // its tests apart.
@@ -183,10 +184,10 @@ func allowed(t *testing.T, files ...string) (actions []string) {
 // The policies allow what the code calls: nothing is missing at the customer's,
 // and nothing is granted for nothing.
 func TestPoliciesAllowWhatTheCodeCalls(t *testing.T) {
-	calls := slices.Concat(called(t, "checkpoint"), called(t, "consumers"))
+	calls := slices.Concat(called(t, "checkpoint"), called(t, "consumers"), called(t, "secrets"))
 	calls = slices.DeleteFunc(calls, func(c string) bool { return c == "sts:GetCallerIdentity" }) // needs no permission
 	slices.Sort(calls)
-	grants := allowed(t, "iam/worker-policy.json", "iam/reader-policy.json", "iam/reader-policy-fan-out.json", "iam/producer-policy.json")
+	grants := allowed(t, "iam/worker-policy.json", "iam/reader-policy.json", "iam/reader-policy-fan-out.json", "iam/producer-policy.json", "iam/secrets-policy.json")
 	if !slices.Equal(calls, grants) {
 		t.Errorf("the code calls\n%v\nand the policies allow\n%v", calls, grants)
 	}

@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/cmd/shardline/config"
 	"github.com/shardline/shardline/secrets"
 )
@@ -32,6 +36,29 @@ func bindSecrets(c *config.Config, store *secrets.Store) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// trySecrets reads each secret once, and the fields of it that the configuration
+// names.
+func trySecrets(ctx context.Context, c *config.Config, s *services, who string) (lines []triedLine) {
+	store := newSecrets(s, nil)
+	values := map[string]*secrets.Value{} // by id#field
+	for _, secret := range c.Secrets() {
+		if id, field, ok := secret.SecretsManager(); ok {
+			values[id+"#"+field] = store.Value(id, field)
+		}
+	}
+	_ = store.Load(ctx) // each says for itself
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		id, field, _ := strings.Cut(name, "#")
+		tried := checkpoint.Tried{Call: "secretsmanager:GetSecretValue", Of: id}
+		if field != "" {
+			tried.Detail = "field " + field
+		}
+		_, tried.Err = values[name].Text()
+		lines = append(lines, lineOf("secret "+id, tried, who, nil))
+	}
+	return lines
 }
 
 // loadSecrets reads what has not been read yet. What fails is logged, and read

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shardline/shardline/checkpoint"
@@ -94,8 +95,16 @@ func tryAWS(ctx context.Context, cfg *config.Config) ([]triedLine, error) {
 			})
 		}
 	}
+	var secretLines []triedLine
+	g.Go(func() error {
+		if own {
+			secretLines = trySecrets(ctx, cfg, &services{base: base, application: cfg.Application, logger: zap.NewNop()}, who)
+		}
+		return nil
+	})
 	_ = g.Wait() // none returns an error
 	lines = append(lines, slices.Concat(slots...)...)
+	lines = append(lines, secretLines...)
 	for _, q := range cfg.DeadLetterQueues {
 		lines = append(lines, lineOf("dead letters "+q.Name, checkpoint.Tried{Call: "write", Of: q.Path, Err: deliver.TryFile(q.Path)}, who, nil))
 	}

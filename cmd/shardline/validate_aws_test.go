@@ -38,6 +38,7 @@ type awsTrial struct {
 	trust     localaws.Trust
 	edit      func(config string) string
 	tables    func(t *testing.T, client *dynamodb.Client)
+	secrets   func(t *testing.T)
 	consumer  bool // source a's stream consumer exists
 	bare      bool // no keys in the environment
 	text      bool // not --json
@@ -74,7 +75,8 @@ func (a *awsTrial) run(t *testing.T) (code int, stdout string, lines []triedLine
 	less := func(actions []string) []localaws.Permission {
 		return []localaws.Permission{{Actions: slices.DeleteFunc(slices.Clone(actions), func(action string) bool { return action == a.without })}}
 	}
-	a.worker, err = a.server.AddRole(localaws.Role{Account: tablesAccount, Name: "worker", Trust: localaws.Trust{Principals: []string{tablesAccount}}, Permissions: less(workerActions)})
+	a.worker, err = a.server.AddRole(localaws.Role{Account: tablesAccount, Name: "worker", Trust: localaws.Trust{Principals: []string{tablesAccount}},
+		Permissions: append(less(workerActions), localaws.Permission{Actions: []string{"secretsmanager:GetSecretValue"}, Resources: []string{"*:secret:good*", "away"}})})
 	must(err)
 	for i, account := range []string{hotelsAccount, resortsAccount} {
 		keys, err := a.server.AddAccount(account)
@@ -107,6 +109,9 @@ func (a *awsTrial) run(t *testing.T) (code int, stdout string, lines []triedLine
 	}
 	if a.tables != nil {
 		a.tables(t, a.client)
+	}
+	if a.secrets != nil {
+		a.secrets(t)
 	}
 	a.directory = t.TempDir()
 	if a.create == "" {
@@ -171,6 +176,35 @@ func missing(lines []triedLine) (permissions, failed []string) {
 		}
 	}
 	return slices.Sorted(maps.Keys(found)), failed
+}
+
+// TestValidateAWSReadsSecrets names what is wrong with each secret.
+func TestValidateAWSReadsSecrets(t *testing.T) {
+	a := awsTrial{edit: func(config string) string {
+		return strings.Replace(config, "dead_letters: failed}", `dead_letters: failed, headers: {
+  A: {secretsmanager: "good#field"}, B: {secretsmanager: "good#other"}, C: {secretsmanager: denied}, D: {secretsmanager: away}, E: {secretsmanager: good}}}`, 1)
+	}}
+	a.secrets = func(t *testing.T) {
+		for name, text := range map[string]string{"good": `{"field": "hunter2"}`, "denied": "hunter2"} {
+			if _, err := a.server.SetSecret(tablesAccount, testRegion, name, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	code, out, lines := a.run(t)
+	if code != 1 || strings.Contains(out, "hunter2") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	var got []string
+	for _, l := range lines {
+		if strings.HasPrefix(l.Thing, "secret ") {
+			got = append(got, l.Of+" "+l.Result+" "+l.Missing)
+		}
+	}
+	want := []string{"away failed ", "denied missing secretsmanager:GetSecretValue", "good ok ", "good ok ", "good failed "}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q: %+v", got, want, lines)
+	}
 }
 
 func lineFor(t *testing.T, lines []triedLine, thing, check string) triedLine {

@@ -54,6 +54,9 @@ type Replay struct {
 	// Set is the version with which the second step began; 0: the first is not
 	// done. A lease that acknowledged it has been set: it is never set twice.
 	Set int64 `json:"set,omitempty"`
+	// Streams are those whose removed leases were made again, and where it is
+	// set in every lease.
+	Streams []string `json:"streams,omitempty"`
 }
 
 // Given is a command that was applied.
@@ -148,6 +151,27 @@ func (d Desired) Needs(l Lease) bool {
 			}
 		}
 		if w.Removal != nil && l.Acknowledged < w.Removal.Version && l.lists(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Keeps says whether a lease must not be removed although it is through: a
+// replay is about to put somebody behind on it.
+func (d Desired) Keeps(l Lease) bool {
+	for name, w := range d.Destinations {
+		if w.Replay != nil && l.lists(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Stepping says whether a command is under way that has steps.
+func (d Desired) Stepping() bool {
+	for _, w := range d.Destinations {
+		if w.Replay != nil || w.Removal != nil {
 			return true
 		}
 	}

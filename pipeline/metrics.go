@@ -16,6 +16,7 @@ type Metrics struct {
 	holes      *prometheus.GaugeVec
 	unreadable *prometheus.CounterVec
 	keyless    *prometheus.CounterVec
+	ordered    *prometheus.GaugeVec
 
 	savedAge *prometheus.Desc
 	window   *prometheus.Desc
@@ -42,13 +43,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Records that could not be read or keyed and went to the dead letters of their source."}, []string{"source"}),
 		keyless: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_keyless_records_total",
 			Help: "Records without one value for the configured key, which took their partition key, by reason."}, []string{"source", "reason"}),
+		ordered: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "shardline_pipeline_ordered_destinations",
+			Help: "Destinations that commands keep from delivering, by command; `hold_keys` are those of which single keys are held."}, []string{"command"}),
 		savedAge: prometheus.NewDesc("shardline_pipeline_saved_age_seconds",
 			"Seconds since the shard's positions were last saved: written to the lease table, or confirmed unchanged by a renewal.", []string{"source", "shard"}, nil),
 		window: prometheus.NewDesc("shardline_pipeline_window_bytes",
 			"Bytes that the shard logs hold or have reserved for reads.", nil, nil),
 		shards: make(map[shardLabel]*checkpoint.Tenure),
 	}
-	reg.MustRegister(m.up, m.gaps, m.garbage, m.holes, m.unreadable, m.keyless, m)
+	reg.MustRegister(m.up, m.gaps, m.garbage, m.holes, m.unreadable, m.keyless, m.ordered, m)
+	m.desire(checkpoint.Desired{})
 	return m
 }
 
@@ -67,6 +71,22 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for l, t := range m.shards {
 		ch <- prometheus.MustNewConstMetric(m.savedAge, prometheus.GaugeValue, t.SavedAge().Seconds(), l.source, l.shard)
+	}
+}
+
+// desire counts what is desired of the destinations.
+func (m *Metrics) desire(d checkpoint.Desired) {
+	counts := map[string]int{"pause": 0, "hold": 0, "hold_keys": 0, "replay": 0, "remove": 0}
+	for _, w := range d.Destinations {
+		for command, is := range map[string]bool{"pause": w.Pause != nil, "hold": w.Hold != nil, "hold_keys": len(w.Keys) > 0,
+			"replay": w.Replay != nil, "remove": w.Removal != nil} {
+			if is {
+				counts[command]++
+			}
+		}
+	}
+	for command, n := range counts {
+		m.ordered.WithLabelValues(command).Set(float64(n))
 	}
 }
 

@@ -29,6 +29,7 @@ type shard struct {
 
 	reported *Gap   // owned by serve: the last gap, once it is durable
 	closed   func() // the shard is no longer read here; once
+	orders   orders
 
 	mu      sync.Mutex
 	plan    plan
@@ -49,11 +50,17 @@ func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 	}
 	s := &shard{worker: w, source: src, tenure: t, frozen: &lease.Saved,
 		logger: w.logger.With(zap.String("source", src.name), zap.String("shard", lease.Shard))}
-	t.Positions(s.saved)
+	s.orders.acknowledged = lease.Acknowledged
+	t.Positions(s.obeying)
 	defer w.metrics.serve(src.name, lease.Shard, t)()
 	s.closed = sync.OnceFunc(func() { src.closed(lease.Shard) })
 	defer s.closed()
 
+	// No lane starts before what was commanded until the take is known.
+	if _, err := w.desired.fresh(ctx); err != nil {
+		return err
+	}
+	defer w.desired.watch(&s.orders)()
 	saved, err := w.resolved(ctx, src.source, lease.Saved)
 	if err != nil {
 		return err

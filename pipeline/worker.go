@@ -43,6 +43,7 @@ type Worker struct {
 	shared       bool
 	budget       *budget
 	holder       *checkpoint.Holder
+	desired      *desired
 	sources      []*source
 	metrics      *Metrics
 	logger       *zap.Logger
@@ -64,6 +65,7 @@ func NewWorker(c Config) *Worker {
 		budget: newBudget(c.Window), metrics: c.Metrics, logger: c.Logger, table: errNotYet,
 	}
 	w.metrics.watch(w.budget)
+	w.desired = newDesired(w.store, c.Sources, c.Metrics, c.Logger)
 	for _, s := range c.Sources {
 		w.sources = append(w.sources, newSource(s, c.Format, c.Logger, c.Metrics))
 	}
@@ -86,6 +88,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	for _, s := range w.sources {
 		discovery.Go(func() { w.discover(discovering, s) })
 	}
+	discovery.Go(func() { w.obey(discovering) })
 	err := w.holder.Run(ctx, w.serve)
 	stop() // it may have ended by itself
 	discovery.Wait()
@@ -179,6 +182,9 @@ func (w *Worker) wanted(l checkpoint.Lease, all map[string]checkpoint.Lease) boo
 			}
 			parents = append(parents, p)
 		}
+	}
+	if w.desired.last().Needs(l) {
+		return true
 	}
 	open := func(name string) bool { return gateOpen(name, parents, w.shared) }
 	if !l.Finished() {

@@ -274,7 +274,7 @@ type fleet struct {
 }
 
 // start runs a worker with subscribers; stop drains it.
-func (f *fleet) start(initial pipeline.Initial, subscribers ...*inbox) (stop func()) {
+func (f *fleet) start(initial pipeline.Initial, subscribers ...pipeline.Subscriber) (stop func()) {
 	f.n++
 	source := pipeline.SourceConfig{Source: f.tape, Initial: f.first, Describe: func(key string, _ []byte) (pipeline.Description, error) {
 		return pipeline.Description{Key: key}, nil
@@ -448,7 +448,7 @@ func TestReadsDoNotGrow(t *testing.T) {
 	reads := func(destinations int) (n int) {
 		synctest.Test(t, func(t *testing.T) {
 			f := &fleet{t: t, tape: newTape("s-1"), store: &checkpoint.Memory{}}
-			var all []*inbox
+			var all []pipeline.Subscriber
 			for i := range destinations {
 				all = append(all, newInbox(fmt.Sprint("d", i)))
 			}

@@ -12,7 +12,7 @@ import (
 // after each had its effect. Between two calls nothing changes outside the
 // process, so that these are all the places that matter.
 var CrashPoints = []string{"attempt", "letter",
-	"prepare", "list", "first", "get", "create", "take", "renew", "release", "ask", "set_children", "delete",
+	"prepare", "list", "first", "desired", "get", "create", "take", "renew", "release", "ask", "set_children", "delete",
 	"DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords",
 	"DescribeStreamConsumer", "RegisterStreamConsumer", "SubscribeToShard", "event"}
 

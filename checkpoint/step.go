@@ -1,0 +1,131 @@
+package checkpoint
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// Step is what is desired after the next steps of the commands that have some,
+// as far as these leases, read after d was, say that the last ones are done.
+// It is d itself when nothing is done.
+//
+// A replay goes from pausing to setting when nobody delivers any more, and ends
+// when every lease that knows the destination is set and every stream's removed
+// leases were made again: made are streams of which that is so, beside those
+// that the replay names already. A removal ends when no lease knows the
+// destination.
+func (d Desired) Step(leases []Lease, made []string) Desired {
+	leases = current(leases)
+	next := d.Clone()
+	next.Version = max(d.Version, highest(leases)) + 1
+	done := false
+	for _, name := range slices.Sorted(maps.Keys(next.Destinations)) {
+		w := next.Destinations[name]
+		switch r := w.Replay; {
+		case r == nil:
+		case r.Set == 0 && allQuiet(leases, r.Version):
+			set := *r
+			set.Set = next.Version
+			w.Replay, done = &set, true
+		case r.Set > 0:
+			if news := r.news(name, leases, made); len(news) > 0 {
+				set := *r
+				set.Streams = slices.Sorted(slices.Values(append(news, r.Streams...)))
+				w.Replay, done = &set, true
+			}
+			if w.Replay.done(name, leases) {
+				w.Replay, done = nil, true
+			}
+		}
+		if o := w.Removal; o != nil && removed(name, o.Version, leases) {
+			w.Removal, done = nil, true
+		}
+		next.put(name, w)
+	}
+	if !done {
+		return d
+	}
+	return next
+}
+
+// done says whether a replay's position is set in every lease.
+func (r *Replay) done(name string, leases []Lease) bool {
+	for _, l := range leases {
+		if !l.lists(name) {
+			continue
+		}
+		named := l.Stream == "" || slices.Contains(r.Streams, l.Stream)
+		if _, touched := r.Where(l.Key); touched && (r.Setting(l.Acknowledged) || !named) {
+			return false
+		}
+	}
+	return true
+}
+
+// news are the streams of made that a replay may name: it does not yet, and is
+// set in all their leases.
+func (r *Replay) news(name string, leases []Lease, made []string) []string {
+	return slices.DeleteFunc(slices.Clone(made), func(stream string) bool {
+		unset := func(l Lease) bool {
+			_, touched := r.Where(l.Key)
+			return (l.Stream == stream || l.Stream == "") && l.lists(name) && touched && r.Setting(l.Acknowledged)
+		}
+		return slices.Contains(r.Streams, stream) || slices.ContainsFunc(leases, unset)
+	})
+}
+
+// removed says whether a destination has left every lease.
+func removed(name string, version int64, leases []Lease) bool {
+	return allQuiet(leases, version) && !slices.ContainsFunc(leases, func(l Lease) bool { return l.Acknowledged < version && l.lists(name) })
+}
+
+// current leaves out leases of streams that were deleted and made again since:
+// nobody reads them.
+func current(leases []Lease) []Lease {
+	newest := map[string]int64{}
+	for _, l := range leases {
+		if account, name, created, err := ParseStreamID(l.Stream); err == nil {
+			newest[account+":"+name] = max(newest[account+":"+name], created.Unix())
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(leases), func(l Lease) bool {
+		account, name, created, err := ParseStreamID(l.Stream)
+		return err == nil && created.Unix() < newest[account+":"+name]
+	})
+}
+
+// Again are the leases of a stream that were removed, because their shards had
+// been read to the end, and that a replay of name has to make again: at their
+// end, with the destination behind. shards and leases are those of the stream.
+// Key and Stream are the caller's to fill in, and where the destination stands
+// in a lease, which Where tells by its key.
+func Again(shards []Shard, leases []Lease, name string, r *Replay) []Lease {
+	listed := make(map[string]Shard, len(shards))
+	for _, s := range shards {
+		listed[s.ID] = s
+	}
+	leased := make(map[string]Lease, len(leases))
+	roster := map[string]bool{name: true}
+	for _, l := range leases {
+		leased[l.Shard] = l
+		for _, n := range l.Roster {
+			roster[n] = true
+		}
+	}
+	through := continued(leases, listed, leased)
+	var again []Lease
+	for _, s := range shards {
+		if _, ok := leased[s.ID]; ok || !through[s.ID] {
+			continue
+		}
+		l := newLease(s, ShardEnd)
+		l.Roster, l.Acknowledged = slices.Sorted(maps.Keys(roster)), r.Set
+		l.Behind = map[string]Entry{name: {At: r.From}}
+		again = append(again, l)
+	}
+	slices.SortFunc(again, func(a, b Lease) int { // children first: so one that lacks its parents is never a beginning
+		return cmp.Or(compareDigits(listed[b.Shard].Start, listed[a.Shard].Start), cmp.Compare(a.Shard, b.Shard))
+	})
+	return again
+}

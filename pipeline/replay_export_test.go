@@ -1,0 +1,4 @@
+package pipeline
+
+// Lower is the smaller of two positions.
+var Lower = lower

@@ -103,7 +103,7 @@ func (b *budget) reserve(ctx context.Context, l *Log, n int64) error {
 		if ok, waits = b.try(n, l.bytes == 0, waits); ok {
 			return nil
 		}
-		if !l.wait(ctx, waits.granted) {
+		if !l.wait(ctx, waits.granted, nil) {
 			b.giveUp(waits)
 			return context.Cause(ctx)
 		}
@@ -118,7 +118,7 @@ func (b *budget) settled(ctx context.Context, l *Log) error {
 		if l.tail == l.head {
 			return nil
 		}
-		if !l.wait(ctx, nil) {
+		if !l.wait(ctx, nil, nil) {
 			return context.Cause(ctx)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // fullLog is a log that holds a record that nobody settles.
 func fullLog() *Log {
-	l := newLog()
+	l := newLog(checkpoint.TrimHorizon)
 	l.Attach(ShardInfo{}, checkpoint.Entry{}, func() bool { return true })
 	l.append(Record{Data: []byte("x")}, false)
 	return l
@@ -67,14 +67,14 @@ func TestBudgetEmptyLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(10)
 		full := fullLog()
-		if err := b.reserve(t.Context(), newLog(), 10); err != nil {
+		if err := b.reserve(t.Context(), newLog(checkpoint.TrimHorizon), 10); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		first := make(chan error, 1)
 		go func() { first <- b.reserve(ctx, full, 10) }()
 		synctest.Wait()
-		emptied := newLog()
+		emptied := newLog(checkpoint.TrimHorizon)
 		c := emptied.Attach(ShardInfo{}, checkpoint.Entry{}, func() bool { return true })
 		emptied.append(Record{Data: []byte("x")}, false)
 		b.used += emptied.bytes

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/shardline/shardline/checkpoint"
@@ -13,24 +14,54 @@ type ShardInfo struct {
 	Shard  string
 }
 
-// Cursor is one subscriber's place in one shard's log, and what it has
-// settled behind it. Its methods are called one at a time, by the subscriber;
-// only settledThrough may be called beside them.
+// Way is one of the two ways on which a cursor takes entries.
+type Way uint8
+
+const (
+	// Main is the way of all records but those of parked keys: along the
+	// shard's log, or, for a laggard, along a catch-up's.
+	Main Way = iota
+	// Side is the way of parked keys, along a catch-up's log.
+	Side
+	// Kept is no way: the entry's log has forgotten it, and its lane alone has
+	// it still.
+	Kept
+)
+
+// Cursor is one subscriber's place in one shard for one tenure: what it has
+// settled, which keys are parked, and the logs that it takes entries from.
+// The upper-case methods are called one at a time, by the subscriber under a
+// lock of its own; the others by the worker, beside them.
 type Cursor struct {
 	info  ShardInfo
-	log   *Log
 	valid func() bool
-	start checkpoint.Entry // what was settled before this tenure
 
-	taken *Entry                // the last entry that Next has passed
-	done  atomic.Pointer[Entry] // everything up to it is settled
-	past  atomic.Bool           // Next has passed an entry that start does not cover
-	out   []uint64              // settled ahead of done: a ring of bits by index, a power of two words
+	// special says that there is more to look at than the main way: whatever
+	// mu guards. While it is false, Next and Settle take no lock.
+	special atomic.Bool
+
+	// These change under the subscriber's lock and mu.
+	main, side *walk // nil: on no log
+	start      checkpoint.Position
+	ahead      map[string]checkpoint.Position // of keys: settled further than start
+	past       atomic.Bool                    // the main way has passed an entry that start does not cover
+
+	mu       sync.Mutex
+	pending  *walk               // the next main way, from the next call of Next on
+	sidekeys map[string]struct{} // the keys that the side way takes
+	parked   map[string]*parked
+	released []*Entry // of keys that were unparked: first entries on the main way that Next gives anew
+	keep     *room    // for the entries of lanes whose log forgets them; nil: as much as there is
 }
 
-func newCursor(info ShardInfo, log *Log, start checkpoint.Entry, valid func() bool) *Cursor {
-	c := &Cursor{info: info, log: log, valid: valid, start: start, taken: log.tail, out: make([]uint64, 1)}
-	c.done.Store(log.tail)
+// newCursor makes a cursor that is on no log. start says what was settled
+// before; its keys are parked.
+func newCursor(info ShardInfo, start checkpoint.Entry, valid func() bool) *Cursor {
+	c := &Cursor{info: info, valid: valid, start: start.At, parked: make(map[string]*parked)}
+	for key, at := range start.Keys {
+		c.parked[key] = &parked{at: at, passed: start.At, holding: true}
+	}
+	c.special.Store(len(start.Keys) > 0)
 	return c
 }
 
@@ -40,117 +71,176 @@ func (c *Cursor) Shard() ShardInfo { return c.info }
 // Valid says whether an attempt may start now: the tenure is held.
 func (c *Cursor) Valid() bool { return c.valid() }
 
-// Next takes the next entry of the log that is not settled yet for this
-// subscriber; nil: there is none now.
+// Next takes the next entry that is not settled yet for this subscriber; nil:
+// there is none now. An entry whose key has a lane already is for that lane,
+// which comes to it through Settle.
 func (c *Cursor) Next() *Entry {
-	for {
-		e := c.taken.next.Load()
-		if e == nil {
-			return nil
-		}
-		c.taken = e
-		before := c.settledBefore(e)
-		if !before {
-			c.past.Store(true)
-		}
-		if !before && !e.skipped {
+	if c.special.Load() {
+		return c.nextSpecial()
+	}
+	if c.main == nil {
+		return nil
+	}
+	for e := c.main.next(); e != nil; e = c.main.next() {
+		if c.unsettled(e) {
 			return e
 		}
-		c.Settle(e)
+		c.main.settle(e)
 	}
+	return nil
 }
 
-// Following is the next unsettled entry with e's key among those that Next
-// has taken; nil: there is none, and Next will come to it.
-func (c *Cursor) Following(e *Entry) *Entry {
-	for {
-		e = e.sameKey.Load()
-		if e == nil || e.Index > c.taken.Index {
-			return nil
-		}
-		if !c.settled(e.Index) {
-			return e
-		}
+// unsettled says whether an entry that the main way has come to is the
+// subscriber's to settle.
+func (c *Cursor) unsettled(e *Entry) bool {
+	at := c.start
+	if p, ok := c.ahead[e.Key]; ok {
+		at = p
 	}
+	before := at.Covers(e.Position, e.Arrival)
+	if !before && !c.past.Load() {
+		c.past.Store(true)
+	}
+	return !before && !e.skipped
 }
 
-// Settle marks an entry that Next has taken as settled.
-func (c *Cursor) Settle(e *Entry) {
-	done := c.done.Load()
-	if e.Index != done.Index+1 {
-		c.mark(done.Index, e.Index)
-		return
+// Settle marks an entry that Next or Settle gave as settled. It returns the
+// next entry with that key among those taken; nil: there is none, the lane
+// ends, and Next will come to it.
+func (c *Cursor) Settle(e *Entry) *Entry {
+	if c.main == nil || e.log != c.main.log || c.special.Load() {
+		return c.settleSpecial(e)
 	}
-	from := done.Index
-	done = e
-	for {
-		next := done.next.Load()
-		if next == nil || next.Index > c.taken.Index || !c.unmark(next.Index) {
-			break
-		}
-		done = next
-	}
-	c.done.Store(done)
-	c.log.moved(from)
+	next := c.main.following(e)
+	c.main.settle(e)
+	return next
 }
 
-// Through is the index up to which everything is settled.
-func (c *Cursor) Through() uint64 { return c.done.Load().Index }
+// Way says on which way the entry of a lane came.
+func (c *Cursor) Way(e *Entry) Way {
+	if c.special.Load() {
+		if way, parked := c.wayOfParked(e.Key); parked {
+			return way
+		}
+	}
+	if c.main == nil || e.log != c.main.log {
+		return Kept
+	}
+	return Main
+}
 
-// settledThrough is the position up to which everything is settled, and the
-// parked keys below it as long as nothing has moved. Behind a start that is a
-// time, arrivals need not be in order: what it covers may come again later, and
-// is no way back.
-func (c *Cursor) settledThrough() checkpoint.Entry {
-	e := c.done.Load()
+// Through is the index up to which everything on the main way is settled.
+func (c *Cursor) Through() uint64 {
+	if c.main == nil {
+		return 0
+	}
+	return c.main.done.Load().Index
+}
+
+// Left ends a way. The subscriber has dropped the lanes whose entries were
+// taken on it, or keeps them by Keep; what is in flight may still settle.
+func (c *Cursor) Left(way Way) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.adopt()
+	switch {
+	case way == Main && c.main != nil:
+		c.leftMain()
+	case way == Side && c.side != nil:
+		c.leftSide()
+	}
+	c.specially()
+}
+
+func (c *Cursor) leftMain() {
+	w, at := c.main, c.settledThrough()
+	ahead := make(map[string]checkpoint.Position)
+	for key, p := range c.ahead {
+		if !reached(at, p) {
+			ahead[key] = p
+		}
+	}
+	for e := w.done.Load().next.Load(); e != nil && e.Index <= w.taken.Index; e = e.next.Load() {
+		if !e.skipped && w.settled(e.Index) && c.parked[e.Key] == nil && !reached(ahead[e.Key], e.Position) {
+			ahead[e.Key] = e.Position
+		}
+	}
+	for _, p := range c.parked {
+		p.held = nil
+	}
+	c.main, c.start, c.ahead, c.released = nil, at, ahead, nil
+	w.log.leave(w)
+}
+
+// settledThrough is the position up to which everything but parked keys is
+// settled. Behind a start that is a time, arrivals need not be in order: what it
+// covers may come again later, and is no way back. mu is held.
+func (c *Cursor) settledThrough() checkpoint.Position {
+	w := c.main
+	if c.pending != nil {
+		w = c.pending
+	}
+	if w == nil {
+		return c.start
+	}
+	e := w.done.Load()
 	for next := e.next.Load(); next != nil && next.skipped; next = e.next.Load() {
 		e = next // settled for everybody, also for who has not come to it yet
 	}
-	covered := len(c.start.Keys) == 0 && c.start.At.Covers(e.Position, e.Arrival) && (c.start.At.IsNumber() || !c.past.Load())
+	covered := c.start.Covers(e.Position, e.Arrival) && (c.start.IsNumber() || !c.past.Load())
 	if e.Index == 0 || covered {
 		return c.start
 	}
-	return checkpoint.Entry{At: e.Position}
+	return e.Position
 }
 
-func (c *Cursor) settledBefore(e *Entry) bool {
-	at := c.start.At
-	if p, ok := c.start.Keys[e.Key]; ok {
-		at = p
+// place is where the subscriber stands: its position, and its parked keys with
+// theirs.
+func (c *Cursor) place() checkpoint.Entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := checkpoint.Entry{At: c.settledThrough()}
+	for key, p := range c.parked {
+		if e.Keys == nil {
+			e.Keys = make(map[string]checkpoint.Position, len(c.parked))
+		}
+		e.Keys[key] = c.keyAt(key, p)
 	}
-	return at.Covers(e.Position, e.Arrival)
+	return e
 }
 
-// settled says whether an entry between done and taken is settled.
-func (c *Cursor) settled(index uint64) bool {
-	done := c.done.Load().Index
-	if index <= done {
-		return true
+// put begins a way along a log. The main way is changed at the subscriber's
+// next call of Next. keys are those that the side way takes: parked ones
+// without a lane.
+func (c *Cursor) put(way Way, w *walk, keys []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if way == Main {
+		c.pending = w
+	} else {
+		c.side, c.sidekeys = w, make(map[string]struct{}, len(keys))
+		for _, key := range keys {
+			c.sidekeys[key] = struct{}{}
+		}
 	}
-	return index-done < uint64(len(c.out)*64) && c.out[c.word(index)]&(1<<(index&63)) != 0
+	c.special.Store(true)
 }
 
-func (c *Cursor) word(index uint64) uint64 { return index >> 6 & uint64(len(c.out)-1) }
-
-func (c *Cursor) mark(done, index uint64) {
-	// One word is left free, so that done+1 and the highest mark never share one.
-	for index-done > uint64(len(c.out)-1)*64 {
-		c.grow(done)
+// adopt changes the main way to the one that was put. mu is held.
+func (c *Cursor) adopt() {
+	if c.pending != nil {
+		c.main, c.pending = c.pending, nil
+		c.past.Store(false)
 	}
-	c.out[c.word(index)] |= 1 << (index & 63)
 }
 
-func (c *Cursor) unmark(index uint64) bool {
-	w, bit := c.word(index), uint64(1)<<(index&63)
-	set := c.out[w]&bit != 0
-	c.out[w] &^= bit
-	return set
+// specially sets special anew. mu is held.
+func (c *Cursor) specially() {
+	c.special.Store(c.pending != nil || c.side != nil || len(c.parked) > 0 || len(c.released) > 0)
 }
 
-func (c *Cursor) grow(done uint64) {
-	old, size := c.out, uint64(len(c.out))
-	c.out = make([]uint64, 2*size)
-	for w := done >> 6; w < done>>6+size; w++ {
-		c.out[w&(2*size-1)] = old[w&(size-1)]
-	}
+// reached says whether whoever is at a position has settled everything up to
+// another.
+func reached(at, upTo checkpoint.Position) bool {
+	return at == upTo || ordered(at) && ordered(upTo) && at.Compare(upTo) >= 0
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -14,19 +15,21 @@ type Entry struct {
 	// Index counts the entries of the log from 1.
 	Index uint64
 
+	log     *Log
+	before  checkpoint.Position   // of the record before it
 	skipped bool                  // settled for everybody: dead-lettered for its source
-	next    atomic.Pointer[Entry] // the entry after this one
-	sameKey atomic.Pointer[Entry] // the next entry with this key
+	next    atomic.Pointer[Entry] // the entry after this one; nil once the log has forgotten that
+	sameKey atomic.Pointer[Entry] // the next entry with this key; likewise
 }
 
-// Log is the shard log: a bounded window of consecutive records that every
-// subscriber's cursor walks. It is a linked list: cursors follow it without
-// a lock, and what all have passed is garbage.
+// Log is a bounded window of consecutive records of a shard that cursors walk:
+// the shard log, which the live reading fills, or the log of a catch-up. It is
+// a linked list: cursors follow it without a lock, and what all have passed is
+// garbage.
 //
-// Append and Free are called by the shard's reader alone.
+// Append and Free are called by whoever reads the shard into it, alone.
 type Log struct {
 	head   *Entry            // owned by the reader
-	tail   *Entry            // owned by the reader: the last entry that was freed
 	byKey  map[string]*Entry // owned by the reader: the last entry of each key in the window
 	bytes  int64             // owned by the reader: of the entries behind tail
 	passed atomic.Uint64     // index of tail
@@ -34,27 +37,31 @@ type Log struct {
 	blocked atomic.Bool   // the reader waits for room
 	room    chan struct{} // capacity 1; signalled when a cursor that held the tail moves on while blocked
 
-	mu      sync.Mutex
-	cursors []*Cursor
+	mu    sync.Mutex
+	tail  *Entry // the last entry that was freed
+	walks []*walk
 }
 
-// entryBytes is what an entry takes beside its data and its partition key: 224
+// entryBytes is what an entry takes beside its data and its partition key: 256
 // bytes of its own, its sequence number, its key, and its place in byKey.
-const entryBytes = 384
+const entryBytes = 416
 
 func (e *Entry) bytes() int64 { return int64(len(e.Data)+len(e.PartitionKey)) + entryBytes }
 
 // readBytes is what the entries of one batch take at most.
 const readBytes = ReadBytes + ReadRecords*entryBytes
 
-func newLog() *Log {
-	origin := &Entry{}
-	return &Log{head: origin, tail: origin, byKey: make(map[string]*Entry), room: make(chan struct{}, 1)}
+// newLog makes a log that begins behind a position.
+func newLog(origin checkpoint.Position) *Log {
+	l := &Log{byKey: make(map[string]*Entry), room: make(chan struct{}, 1)}
+	l.tail = &Entry{Record: Record{Position: origin}, log: l}
+	l.head = l.tail
+	return l
 }
 
 // append adds records behind the head.
 func (l *Log) append(r Record, skipped bool) {
-	e := &Entry{Record: r, Index: l.head.Index + 1, skipped: skipped}
+	e := &Entry{Record: r, Index: l.head.Index + 1, log: l, before: l.head.Position, skipped: skipped}
 	if !skipped {
 		if last := l.byKey[r.Key]; last != nil {
 			last.sameKey.Store(e)
@@ -66,14 +73,16 @@ func (l *Log) append(r Record, skipped bool) {
 	l.head = e
 }
 
-// free lets go of what all cursors have passed and returns the bytes freed.
+// free lets go of what all walks have passed and returns the bytes freed. What
+// it lets go of no longer leads to what came later: a subscriber that keeps an
+// entry keeps no more than that.
 func (l *Log) free() int64 {
 	upTo := l.head.Index
 	l.mu.Lock()
-	for _, c := range l.cursors {
-		upTo = min(upTo, c.done.Load().Index)
+	defer l.mu.Unlock()
+	for _, w := range l.walks {
+		upTo = min(upTo, w.done.Load().Index)
 	}
-	l.mu.Unlock()
 	before := l.bytes
 	for l.tail.Index < upTo {
 		e := l.tail.next.Load()
@@ -81,13 +90,32 @@ func (l *Log) free() int64 {
 		if l.byKey[e.Key] == e {
 			delete(l.byKey, e.Key)
 		}
+		l.tail.next.Store(nil)
+		l.tail.sameKey.Store(nil)
 		l.tail = e
 	}
 	l.passed.Store(l.tail.Index)
 	return before - l.bytes
 }
 
-// moved is called by a cursor that went on from the entry with index from.
+// begin adds a walk that begins at the tail, which it holds from now on.
+func (l *Log) begin() *walk {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := newWalk(l, l.tail)
+	l.walks = append(l.walks, w)
+	return w
+}
+
+// leave removes a walk. What it alone held can be freed.
+func (l *Log) leave(w *walk) {
+	l.mu.Lock()
+	l.walks = slices.DeleteFunc(l.walks, func(x *walk) bool { return x == w })
+	l.mu.Unlock()
+	l.moved(0)
+}
+
+// moved is called by a walk that went on from the entry with index from.
 func (l *Log) moved(from uint64) {
 	if l.blocked.Load() && from <= l.passed.Load() {
 		select {
@@ -97,17 +125,18 @@ func (l *Log) moved(from uint64) {
 	}
 }
 
-// wait returns when a cursor that held the tail has moved on, or when freed
-// is closed; false: ctx has ended.
-func (l *Log) wait(ctx context.Context, freed <-chan struct{}) bool {
+// wait returns when a walk that held the tail has moved on, or when freed or
+// look is ready; false: ctx has ended.
+func (l *Log) wait(ctx context.Context, freed <-chan struct{}, look <-chan struct{}) bool {
 	l.blocked.Store(true)
-	// A cursor may have moved between the last free and the flag.
+	// A walk may have moved between the last free and the flag.
 	if l.tailMoved() {
 		return true
 	}
 	select {
 	case <-l.room:
 	case <-freed:
+	case <-look:
 	case <-ctx.Done():
 		return false
 	}
@@ -117,8 +146,8 @@ func (l *Log) wait(ctx context.Context, freed <-chan struct{}) bool {
 func (l *Log) tailMoved() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, c := range l.cursors {
-		if c.done.Load().Index <= l.tail.Index {
+	for _, w := range l.walks {
+		if w.done.Load().Index <= l.tail.Index {
 			return false
 		}
 	}
@@ -127,18 +156,16 @@ func (l *Log) tailMoved() bool {
 
 // NewLog makes a log without a shard, for tests and benchmarks of subscribers.
 // Its Append and Free are called by one goroutine.
-func NewLog() *Log { return newLog() }
+func NewLog() *Log { return newLog(checkpoint.TrimHorizon) }
 
 // Append adds a record behind the head; skipped: it is settled for everybody.
 func (l *Log) Append(r Record, skipped bool) { l.append(r, skipped) }
 
-// Attach adds a cursor that begins at the log's tail with what start has not
+// Attach makes a cursor that begins at the log's tail with what start has not
 // settled.
 func (l *Log) Attach(info ShardInfo, start checkpoint.Entry, valid func() bool) *Cursor {
-	c := newCursor(info, l, start, valid)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.cursors = append(l.cursors, c)
+	c := newCursor(info, start, valid)
+	c.put(Main, l.begin(), nil)
 	return c
 }
 

@@ -14,7 +14,7 @@ func TestCursorsAgainstModel(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
-			log := newLog()
+			log := newLog(checkpoint.TrimHorizon)
 			type model struct {
 				*Cursor
 				start   int
@@ -26,9 +26,8 @@ func TestCursorsAgainstModel(t *testing.T) {
 			for range 1 + rng.IntN(4) {
 				m := &model{start: rng.IntN(30), settled: map[uint64]bool{}, last: map[string]uint64{}}
 				start := checkpoint.Entry{At: checkpoint.Number(fmt.Sprint(m.start), 0)}
-				m.Cursor = newCursor(ShardInfo{}, log, start, func() bool { return true })
+				m.Cursor = log.Attach(ShardInfo{}, start, func() bool { return true })
 				cursors = append(cursors, m)
-				log.cursors = append(log.cursors, m.Cursor)
 			}
 			n := 0
 			skipped := map[int]bool{} // settled for everybody
@@ -53,24 +52,23 @@ func TestCursorsAgainstModel(t *testing.T) {
 					e := m.open[i]
 					m.open = append(m.open[:i], m.open[i+1:]...)
 					m.settled[e.Index] = true
-					m.Settle(e)
-					if f := m.Following(e); f != nil && (f.Key != e.Key || f.Index <= e.Index || m.settled[f.Index]) {
-						t.Fatalf("Following(%d) is %d (%s %s, settled %v)", e.Index, f.Index, e.Key, f.Key, m.settled[f.Index])
+					if f := m.Settle(e); f != nil && (f.Key != e.Key || f.Index <= e.Index || m.settled[f.Index]) {
+						t.Fatalf("the entry after %d is %d (%s %s, settled %v)", e.Index, f.Index, e.Key, f.Key, m.settled[f.Index])
 					}
 				}
-				through := m.taken.Index
+				through := taken(m.Cursor)
 				for _, e := range m.open {
 					through = min(through, e.Index-1)
 				}
 				if m.Through() != through {
-					t.Fatalf("Through is %d, want %d (taken %d)", m.Through(), through, m.taken.Index)
+					t.Fatalf("Through is %d, want %d (taken %d)", m.Through(), through, taken(m.Cursor))
 				}
 				position := int(through)
 				for skipped[position+1] {
 					position++
 				}
 				want := checkpoint.Number(fmt.Sprint(max(position, m.start)), 0)
-				if got := m.settledThrough(); got.At != want {
+				if got := m.place(); got.At != want {
 					t.Fatalf("settled through %s, want %s", got.At, want)
 				}
 				low := uint64(n)
@@ -84,4 +82,11 @@ func TestCursorsAgainstModel(t *testing.T) {
 			}
 		})
 	}
+}
+
+func taken(c *Cursor) uint64 {
+	if c.main == nil {
+		return 0
+	}
+	return c.main.taken.Index
 }

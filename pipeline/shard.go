@@ -132,7 +132,7 @@ func (s *shard) saved() checkpoint.Saved {
 func (s *shard) live() map[string]checkpoint.Entry {
 	live := make(map[string]checkpoint.Entry, len(s.cursors))
 	for i, c := range s.cursors {
-		e := c.settledThrough()
+		e := c.place()
 		if s.ended {
 			e = checkpoint.Entry{At: checkpoint.ShardEnd}
 		}
@@ -157,7 +157,7 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 				zap.Strings("subscribers", p.left))
 		}
 	}
-	log := newLog()
+	log := newLog(p.from())
 	s.begin(p, log, s.info())
 	if p.save {
 		if err := s.save(ctx); err != nil {
@@ -209,12 +209,12 @@ func (s *shard) begin(p plan, log *Log, info ShardInfo) {
 	s.ended, s.ahead = false, false
 	for _, d := range s.source.subscribers {
 		if start, ok := p.starts[d.Name()]; ok {
-			c := newCursor(info, log, start, s.tenure.Valid)
+			c := newCursor(info, start, s.tenure.Valid)
+			c.put(Main, log.begin(), nil)
 			s.cursors = append(s.cursors, c)
 			s.served = append(s.served, d)
 		}
 	}
-	log.cursors = s.cursors
 }
 
 // freeze keeps what the plan has come to.

@@ -16,8 +16,22 @@ type Subscriber interface {
 	Attach(ctx context.Context, c *Cursor)
 	// Wake says that c may have records to take.
 	Wake(c *Cursor)
-	// Drain begins no record above the highest that was begun (attempted or
-	// settled) and returns nil when everything up to that one is settled, so
+	// Leave ends one of c's ways: nothing more is taken on it, its lanes are
+	// dropped, or kept (Cursor.Keep), and Cursor.Left is called, all before it
+	// returns. It does not wait for what is in flight. Never blocks.
+	Leave(c *Cursor, way Way)
+	// Park parks the keys whose first unsettled records on the main way are at or
+	// below an index, by Cursor.Park and PassHeld, if they are most at most and
+	// it is those keys that are stuck, not the subscriber. It says false when it
+	// did not. Never blocks.
+	Park(c *Cursor, upTo uint64, most int) bool
+	// Wants says whether the subscriber would take records that it is behind on,
+	// if they were read. One that is down does not: that costs no reads. Never
+	// blocks.
+	Wants() bool
+	// Drain begins no record above the highest on the main way that was begun
+	// (attempted or settled), and none of parked keys, and returns nil when
+	// everything on the main way up to that one is settled, so
 	// that nothing is settled out of order. It gives up when ctx ends.
 	Drain(ctx context.Context, c *Cursor) error
 	// Detach begins no attempt any more and returns when nothing of c is in

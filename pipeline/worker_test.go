@@ -238,6 +238,20 @@ func (i *inbox) Wake(c *pipeline.Cursor) {
 	}
 }
 
+func (i *inbox) Leave(c *pipeline.Cursor, way pipeline.Way) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c.Left(way)
+}
+
+func (i *inbox) Park(*pipeline.Cursor, uint64, int) bool { return false }
+
+func (i *inbox) Wants() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return !i.shut
+}
+
 func (i *inbox) Drain(context.Context, *pipeline.Cursor) error { return nil }
 
 func (i *inbox) Detach(c *pipeline.Cursor) {

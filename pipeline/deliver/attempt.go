@@ -97,11 +97,13 @@ func (d *Destination) written(l *lane, err error) {
 // held.
 func (d *Destination) settle(l *lane) {
 	a := l.of
-	a.cursor.Settle(l.entry)
-	next := a.cursor.Following(l.entry)
+	next := a.cursor.Settle(l.entry)
 	if next == nil {
 		delete(a.lanes, l.key)
 		d.recycle(l)
+		if d.take(a) {
+			d.kick()
+		}
 		return
 	}
 	l.reset(next)

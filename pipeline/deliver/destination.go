@@ -104,18 +104,118 @@ func (d *Destination) Attach(ctx context.Context, c *pipeline.Cursor) {
 func (d *Destination) Wake(c *pipeline.Cursor) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	a := d.attached[c]
-	if a == nil || a.closed || a.limit != noLimit {
-		return
+	if a := d.attached[c]; a != nil {
+		d.take(a)
+		d.kick()
 	}
-	for e := c.Next(); e != nil; e = c.Next() {
+}
+
+// take makes lanes for what the cursor has. It says whether there was any.
+// d.mu is held.
+func (d *Destination) take(a *attachment) bool {
+	if a.closed || a.limit != noLimit {
+		return false
+	}
+	took := false
+	for e := a.cursor.Next(); e != nil; e = a.cursor.Next() {
 		if a.lanes[e.Key] == nil {
 			l := d.newLane(a, e)
 			a.lanes[e.Key] = l
 			d.ready.push(l)
+			took = true
 		}
 	}
+	return took
+}
+
+// Leave implements pipeline.Subscriber. Lanes whose records were attempted
+// are kept, with what is known of their attempts, as far as there is room.
+func (d *Destination) Leave(c *pipeline.Cursor, way pipeline.Way) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attached[c]
+	if a == nil {
+		return
+	}
+	var dropped []*lane
+	for _, l := range a.lanes {
+		if c.Way(l.entry) != way {
+			continue
+		}
+		flying := l.place == flying
+		if (flying || l.attempts > 0) && c.Keep(l.entry, flying) {
+			continue
+		}
+		dropped = append(dropped, l)
+	}
+	d.drop(dropped)
+	c.Left(way)
+	if way == pipeline.Main {
+		a.begun = 0 // it counts entries of that log
+	}
+	d.take(a) // keys may have been unparked
 	d.kick()
+}
+
+// Park implements pipeline.Subscriber.
+func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attached[c]
+	if a == nil || d.hold.on {
+		return false // it is not a few keys
+	}
+	var stuck []*lane
+	for _, l := range a.lanes {
+		if l.entry.Index <= upTo && c.Way(l.entry) == pipeline.Main {
+			stuck = append(stuck, l)
+		}
+	}
+	if len(stuck) > most {
+		return false
+	}
+	c.PassHeld(upTo)
+	var dropped []*lane
+	for _, l := range stuck {
+		if !c.Park(l.entry, l.place == flying) {
+			dropped = append(dropped, l)
+		}
+	}
+	d.drop(dropped)
+	d.take(a)
+	d.kick()
+	return true
+}
+
+// Wants implements pipeline.Subscriber: a destination that is held wants a
+// record to probe with, when that is due and it has none.
+func (d *Destination) Wants() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.hold.on || d.hold.lane == nil && d.ready.n == 0 && d.hold.probeDue(time.Now())
+}
+
+// drop forgets lanes that are not flying. d.mu is held.
+func (d *Destination) drop(lanes []*lane) {
+	if len(lanes) == 0 {
+		return
+	}
+	for _, l := range lanes {
+		if l.place == waiting {
+			d.waiting.remove(l)
+		}
+		if d.hold.lane == l {
+			d.hold.lane = nil
+		}
+		l.dropped = true
+	}
+	d.ready.dropIf(func(l *lane) bool { return l.dropped })
+	d.refused.dropIf(func(l *lane) bool { return l.dropped })
+	for _, l := range lanes {
+		l.of.cursor.Drop(l.entry)
+		delete(l.of.lanes, l.key)
+		d.recycle(l)
+	}
 }
 
 // Drain implements pipeline.Subscriber. It gives up early when nothing more
@@ -166,7 +266,7 @@ func (d *Destination) stuck(a *attachment, deadline time.Time) uint64 {
 		case waiting:
 			late = l.due.After(deadline) || held && l.letter == nil
 		}
-		if late && l.entry.Index <= a.limit {
+		if late && l.entry.Index <= a.limit && a.cursor.Way(l.entry) == pipeline.Main {
 			low = min(low, l.entry.Index)
 		}
 	}
@@ -182,8 +282,8 @@ func (d *Destination) Detach(c *pipeline.Cursor) {
 		return
 	}
 	a.closed = true
-	d.ready.drop(a)
-	d.refused.drop(a)
+	d.ready.dropIf(func(l *lane) bool { return l.of == a })
+	d.refused.dropIf(func(l *lane) bool { return l.of == a })
 	for _, l := range a.lanes {
 		if l.place == waiting {
 			d.waiting.remove(l)

@@ -17,7 +17,7 @@ type attachment struct {
 	cancel context.CancelFunc
 	lanes  map[string]*lane // by key; bounded by the entries of the shard's log
 
-	begun   uint64        // the highest index that was attempted
+	begun   uint64        // the highest index on the main way that was attempted
 	limit   uint64        // no attempt above it; set by Drain, else no limit
 	closed  bool          // by Detach, or the tenure is over: nothing starts
 	busy    int           // lanes in flight
@@ -44,6 +44,8 @@ type lane struct {
 	key   string
 	entry *pipeline.Entry
 	place place
+
+	dropped bool // it is being forgotten
 
 	// Of the entry's attempts so far.
 	attempts   int           // all of them, as the receiver sees them
@@ -98,11 +100,11 @@ func (q *queue) pop() *lane {
 	return l
 }
 
-// drop removes the lanes of an attachment.
-func (q *queue) drop(a *attachment) {
+// dropIf removes lanes.
+func (q *queue) dropIf(gone func(*lane) bool) {
 	var rest queue
 	for l := q.pop(); l != nil; l = q.pop() {
-		if l.of != a {
+		if !gone(l) {
 			rest.push(l)
 		}
 	}

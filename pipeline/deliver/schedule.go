@@ -1,6 +1,10 @@
 package deliver
 
-import "time"
+import (
+	"time"
+
+	"github.com/shardline/shardline/pipeline"
+)
 
 // kick starts goroutines for the lanes that may start, and sets the timer for
 // those that may later. d.mu is held.
@@ -108,7 +112,7 @@ func (d *Destination) begin() *lane {
 			return nil
 		}
 		a := l.of
-		if l.entry.Index > a.limit {
+		if a.limit != noLimit && (l.entry.Index > a.limit || a.cursor.Way(l.entry) != pipeline.Main) {
 			continue // parked: it drains
 		}
 		if a.closed || a.ctx.Err() != nil || !a.cursor.Valid() {
@@ -131,7 +135,9 @@ func (d *Destination) begin() *lane {
 		l.attempts++
 		l.last = now
 		l.message = Message{Shard: &a.shard, Record: &l.entry.Record, Attempt: l.attempts}
-		a.begun = max(a.begun, l.entry.Index)
+		if a.cursor.Way(l.entry) == pipeline.Main {
+			a.begun = max(a.begun, l.entry.Index)
+		}
 		return l
 	}
 }

@@ -53,10 +53,10 @@ var mutants = []mutant{
 		{"consumers", `case p.source.outOfRange == DropOutOfRange && !a.within(p.hashKeys):`, `case p.source.outOfRange == DropOutOfRange && !a.within(allHashKeys):`},
 	}},
 	{"the highest settled position is saved, not the contiguous one", []change{
-		{"pipeline", `	e := c.done.Load()
-	for next`, `	e := c.done.Load()
+		{"pipeline", `	e := w.done.Load()
+	for next`, `	e := w.done.Load()
 	for n := e.next.Load(); n != nil; n = n.next.Load() {
-		if c.settled(n.Index) {
+		if w.settled(n.Index) {
 			e = n
 		}
 	}
@@ -143,9 +143,9 @@ var mutants = []mutant{
 		{"pipeline", `if len(p.Roster) > 0 && !slices.Contains(p.Roster, name) {`, `if false {`},
 	}},
 	{"a subscriber gets again what it has settled", []change{
-		{"pipeline", `	return at.Covers(e.Position, e.Arrival)
-}`, `	return at.Covers(e.Position, e.Arrival) && false
-}`},
+		{"pipeline", `	before := at.Covers(e.Position, e.Arrival)
+`, `	before := at.Covers(e.Position, e.Arrival) && false
+`},
 	}},
 	{"what a gate holds is not saved", []change{
 		{"pipeline", `	maps.Copy(saved.Behind, p.held)
@@ -170,8 +170,8 @@ var mutants = []mutant{
 	}},
 	{"a lane has two attempts in flight", []change{
 		{"pipeline/deliver", `		if a.lanes[e.Key] == nil {`, `		if true {`},
-		{"pipeline/deliver", `	next := a.cursor.Following(l.entry)
-`, `	next := a.cursor.Following(l.entry)
+		{"pipeline/deliver", `	next := a.cursor.Settle(l.entry)
+`, `	next := a.cursor.Settle(l.entry)
 	next = nil
 `},
 	}},

@@ -12,6 +12,9 @@ type ShardInfo struct {
 	Source string
 	Stream Stream
 	Shard  string
+	// Command is the id of the command that delivers the records again, as part
+	// of their idempotency keys; empty: none does.
+	Command string
 }
 
 // Way is one of the two ways on which a cursor takes entries.

@@ -45,6 +45,9 @@ type DeadLetter struct {
 	Action       string `json:"action,omitempty"`
 	SOAP         string `json:"soap,omitempty"`
 	Data         []byte `json:"data"`
+	// DataIn says where the data is when the queue could not take it:
+	// s3://BUCKET/KEY, or DataInStream.
+	DataIn string `json:"data_in,omitempty"`
 
 	// Gap: this is no record, but a note of records that the stream trimmed.
 	Gap *GapNote `json:"gap,omitempty"`

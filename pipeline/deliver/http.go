@@ -145,6 +145,9 @@ func newBody(data []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(da
 
 // idempotencyKey is the same for a record at every attempt, from every worker:
 // the SHA-256 of the stream, its creation, the shard and the position, in hex.
+// When a command delivers the record again, it is the SHA-256 of that text and
+// the command's id: another key, and the same one however often the command
+// has to be resumed.
 func idempotencyKey(shard *pipeline.ShardInfo, r *pipeline.Record) string {
 	var buffer [256]byte
 	b := append(buffer[:0], shard.Stream.ARN...)
@@ -159,6 +162,10 @@ func idempotencyKey(shard *pipeline.ShardInfo, r *pipeline.Record) string {
 	sum := sha256.Sum256(b)
 	var text [2 * sha256.Size]byte
 	hex.Encode(text[:], sum[:])
+	if shard.Command != "" {
+		sum = sha256.Sum256([]byte(string(text[:]) + "\n" + shard.Command))
+		hex.Encode(text[:], sum[:])
+	}
 	return string(text[:])
 }
 

@@ -118,6 +118,8 @@ func TestIdempotencyKeyNamesTheRecord(t *testing.T) {
 		func(m *deliver.Message) { m.Shard.Shard = "shardId-000000000001" },
 		func(m *deliver.Message) { m.Shard.Stream.ARN += "2" },
 		func(m *deliver.Message) { m.Shard.Stream.Created = time.Unix(1800000000, 0) },
+		func(m *deliver.Message) { m.Shard.Command = "again-1" },
+		func(m *deliver.Message) { m.Shard.Command = "again-2" },
 	}
 	seen := map[string]int{}
 	for i, f := range change {

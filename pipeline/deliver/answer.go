@@ -35,6 +35,7 @@ const (
 	ReasonTryLater          // 408, 425
 	ReasonServerError       // 5xx but 501 and 505, and statuses that HTTP does not define
 	ReasonBrokenAnswer      // 2xx, but the body that decides broke off
+	ReasonUnwritable        // a file that takes nothing: its disk is full or fails
 	ReasonOTARetryable      // the body asks to try again
 	ReasonOTAUnclear        // the body decides nothing
 	ReasonRejected          // 4xx that no other reason names, 501, 505
@@ -44,6 +45,8 @@ const (
 	ReasonNotFound          // 404
 	ReasonRedirect          // 3xx
 	ReasonOTAHold           // the body refuses the sender
+	ReasonEncryption        // the key that encrypts the receiver's data cannot be used
+	ReasonSettings          // the receiver refuses how it is called, whatever the record
 	ReasonSecretUnavailable // a credential cannot be read, nothing was sent
 	ReasonStaleCredentials  // 401, and newer credentials may be there soon
 	// The reasons from here on are no outcomes of an attempt, but of the
@@ -74,15 +77,18 @@ var reasons = [reasonCount]struct {
 	ReasonTryLater:          {"try_later", Retry, "ask the receiver"},
 	ReasonServerError:       {"server_error", Retry, "ask the receiver"},
 	ReasonBrokenAnswer:      {"broken_answer", Retry, "ask the receiver why its answers break off"},
+	ReasonUnwritable:        {"unwritable", Retry, "free the disk"},
 	ReasonOTARetryable:      {"ota_retryable", Retry, "ask the receiver"},
 	ReasonOTAUnclear:        {"ota_unclear", Retry, "ask the receiver what its answer means"},
 	ReasonRejected:          {"rejected", Refused, "look at the receiver's answer; without dead letters a refused record holds its destination"},
 	ReasonOTAPermanent:      {"ota_permanent", Refused, "look at the receiver's answer; without dead letters a refused record holds its destination"},
-	ReasonUnsendable:        {"unsendable", Refused, "correct the record's key, or the URL's template"},
+	ReasonUnsendable:        {"unsendable", Refused, "correct the record, its key, or the URL's template"},
 	ReasonUnauthorized:      {"unauthorized", Hold, "correct the destination's credentials, here or at the receiver"},
-	ReasonNotFound:          {"not_found", Hold, "correct the destination's URL"},
+	ReasonNotFound:          {"not_found", Hold, "correct the destination's URL, or the stream, queue, topic, bucket or file that it names"},
 	ReasonRedirect:          {"redirect", Hold, "set the destination's URL to where the receiver has moved; redirects are not followed"},
 	ReasonOTAHold:           {"ota_hold", Hold, "correct the credentials that the messages or the destination carry"},
+	ReasonEncryption:        {"encryption", Hold, "let the destination's credentials use the key that encrypts the stream, queue, topic or bucket, or enable it"},
+	ReasonSettings:          {"settings", Hold, "correct what the answer names in the destination's settings"},
 	ReasonSecretUnavailable: {"secret_unavailable", Hold, "make the secret of the destination's headers or credentials readable"},
 	ReasonStaleCredentials:  {"stale_credentials", Retry, "correct the destination's credentials, here or at the receiver"},
 	ReasonMaxAttempts:       {"max_attempts", Refused, "repair the receiver; the destination goes on when a probe passes"},

@@ -4,71 +4,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"sync"
-	"syscall"
-	"time"
 
 	"go.uber.org/zap"
 )
 
-// FileDeadLetters keeps dead letters as JSON lines in a local file. Letters of
-// several lanes share one write and one sync. Several processes may share the
-// file. When it is renamed, as for rotation, the next letter begins a new one.
-type FileDeadLetters struct {
-	path   string
-	logger *zap.Logger
-	open   func(path string) (file, error) // openFile but in tests
+// FileDeadLetters keeps dead letters as JSON lines in a local file. Several
+// processes may share the file, and it may be renamed at any time.
+type FileDeadLetters struct{ lines *lineFile }
 
-	mu      sync.Mutex
-	pending *batch // collects letters until somebody has the disk
-
-	disk chan struct{} // capacity 1: whoever has put something in has the disk, and file and end
-	file file          // nil: to be opened again
-	end  int64         // where the last good line of ours ends; -1: not known
-}
-
-// file is what is needed of an *os.File.
-type file interface {
-	io.Writer
-	io.ReaderAt
-	io.Closer
-	Truncate(size int64) error
-	Sync() error
-	Stat() (fs.FileInfo, error)
-	Fd() uintptr
-}
-
-// batch is letters that are written together.
-type batch struct {
-	lines []byte
-	done  bool // owned by whoever has the disk; then err is its outcome
-	err   error
-}
-
-const (
-	// letterFileMode: letters have whole messages in them.
-	letterFileMode = 0o600
-	// maxLockWait bounds the wait for another process that writes.
-	maxLockWait = 5 * time.Second
-	lockPause   = 5 * time.Millisecond
-)
-
-var errLocked = errors.New("another process keeps it locked")
-
-// NewFileDeadLetters opens the file, or creates it. A line that a crash has
-// left unfinished is ended, so that it spoils no other.
+// NewFileDeadLetters opens the file, or creates it.
 func NewFileDeadLetters(path string, logger *zap.Logger) (*FileDeadLetters, error) {
-	f := &FileDeadLetters{path: path, logger: logger.With(zap.String("file", path)), open: openFile, disk: make(chan struct{}, 1)}
-	if err := f.commit(context.Background(), nil); err != nil {
+	lines, err := openLines(path, logger)
+	if err != nil {
 		return nil, fmt.Errorf("dead letters %s: %w", path, err)
 	}
-	return f, nil
+	return &FileDeadLetters{lines}, nil
 }
 
 // Put implements DeadLetters.
@@ -79,171 +30,11 @@ func (f *FileDeadLetters) Put(ctx context.Context, letter DeadLetter) error {
 	if err := encoder.Encode(letter); err != nil {
 		return fmt.Errorf("dead letter of %s %s: %w", letter.Shard, letter.Sequence, err)
 	}
-	f.mu.Lock()
-	if f.pending == nil {
-		f.pending = new(batch)
-	}
-	b := f.pending
-	b.lines = append(b.lines, line.Bytes()...)
-	f.mu.Unlock()
-
-	select {
-	case f.disk <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("dead letters %s: %w", f.path, context.Cause(ctx))
-	}
-	defer func() { <-f.disk }()
-	if !b.done {
-		// Nobody has written it while this one waited: then it is still the
-		// pending one, with whatever others have added.
-		f.mu.Lock()
-		f.pending = nil
-		f.mu.Unlock()
-		b.done, b.err = true, f.commit(ctx, b.lines)
-		b.lines = nil
-	}
-	if b.err != nil {
-		return fmt.Errorf("dead letters %s: %w", f.path, b.err)
+	if err := f.lines.add(ctx, line.Bytes()); err != nil {
+		return fmt.Errorf("dead letters %s: %w", f.lines.path, err)
 	}
 	return nil
 }
 
 // Close closes the file. Nobody may be in Put.
-func (f *FileDeadLetters) Close() error {
-	if f.file == nil {
-		return nil
-	}
-	err := f.file.Close()
-	f.file = nil
-	return err
-}
-
-// commit makes lines durable, or leaves the file as it was. The caller has the
-// disk.
-func (f *FileDeadLetters) commit(ctx context.Context, lines []byte) error {
-	unlock, err := f.ready(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	info, err := f.file.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() { // a pipe or a device: there is nothing to repair or to sync
-		if len(lines) > 0 {
-			_, err = f.file.Write(lines)
-		}
-		return err
-	}
-	start := info.Size()
-	lines, err = f.afterWhole(start, lines)
-	if err != nil || len(lines) == 0 {
-		return err
-	}
-	_, err = f.file.Write(lines)
-	if err == nil {
-		err = f.file.Sync()
-	}
-	if err == nil {
-		f.end = start + int64(len(lines))
-		return nil
-	}
-	// Nothing of a batch may stay that was not acknowledged. What cannot be
-	// cut now is ended like a crash's leavings by the next commit.
-	f.end = -1
-	if failed := f.file.Truncate(start); failed != nil {
-		return errors.Join(err, failed)
-	}
-	return err
-}
-
-// afterWhole puts an end of line before lines when the file of that size does
-// not end in one.
-func (f *FileDeadLetters) afterWhole(size int64, lines []byte) ([]byte, error) {
-	if size == 0 || size == f.end {
-		return lines, nil
-	}
-	var last [1]byte
-	if _, err := f.file.ReadAt(last[:], size-1); err != nil {
-		return nil, err
-	}
-	if last[0] == '\n' {
-		return lines, nil
-	}
-	f.logger.Warn("the last dead letter is unfinished: its line is ended; its record was not settled and comes again")
-	return append([]byte{'\n'}, lines...), nil
-}
-
-// ready opens the file when it must be, locks it, and makes sure that it is
-// still the one at the path. The caller has the disk.
-func (f *FileDeadLetters) ready(ctx context.Context) (unlock func(), err error) {
-	for range 10 { // renamed again and again: the caller comes back later
-		if f.file == nil {
-			opened, err := f.open(f.path)
-			if err != nil {
-				return nil, err
-			}
-			f.file, f.end = opened, -1
-			if err := syncFolder(filepath.Dir(f.path)); err != nil {
-				return nil, errors.Join(err, f.Close())
-			}
-		}
-		if err := f.lock(ctx); err != nil {
-			return nil, err
-		}
-		at, err := os.Stat(f.path)
-		if err == nil {
-			var info fs.FileInfo
-			if info, err = f.file.Stat(); err == nil && os.SameFile(at, info) {
-				return func() { _ = unlockFile(f.file.Fd()) }, nil
-			}
-		}
-		_ = unlockFile(f.file.Fd())
-		if closed := f.Close(); closed != nil {
-			f.logger.Warn("close the renamed dead letters", zap.Error(closed))
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return nil, errors.New("it is renamed again and again")
-}
-
-// lock waits for other processes, for a while.
-func (f *FileDeadLetters) lock(ctx context.Context) error {
-	for start := time.Now(); ; {
-		err := lockFile(f.file.Fd())
-		if !errors.Is(err, errLocked) || time.Since(start) > maxLockWait {
-			return err
-		}
-		pause := time.NewTimer(lockPause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return context.Cause(ctx)
-		}
-	}
-}
-
-func openFile(path string) (file, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, letterFileMode)
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
-}
-
-// syncFolder makes the name of a new file durable.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) { // a file system that cannot
-		err = nil
-	}
-	return errors.Join(err, d.Close())
-}
+func (f *FileDeadLetters) Close() error { return f.lines.Close() }

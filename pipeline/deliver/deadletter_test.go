@@ -159,7 +159,7 @@ func TestUnfinishedLineIsEnded(t *testing.T) {
 
 // faulty is a file with faults.
 type faulty struct {
-	deliver.File
+	deliver.DiskFile
 	syncs  *atomic.Int64
 	faults *faults
 }
@@ -174,10 +174,10 @@ type faults struct {
 
 func (f *faulty) Write(p []byte) (int, error) {
 	if f.faults.short.Load() {
-		n, err := f.File.Write(p[:len(p)/2])
+		n, err := f.DiskFile.Write(p[:len(p)/2])
 		return n, errors.Join(err, syscall.ENOSPC)
 	}
-	return f.File.Write(p)
+	return f.DiskFile.Write(p)
 }
 
 func (f *faulty) Sync() error {
@@ -189,21 +189,21 @@ func (f *faulty) Sync() error {
 	if f.faults.sync.Load() {
 		return syscall.EIO
 	}
-	return f.File.Sync()
+	return f.DiskFile.Sync()
 }
 
 func (f *faulty) Truncate(size int64) error {
 	if f.faults.truncate.Load() {
 		return syscall.EIO
 	}
-	return f.File.Truncate(size)
+	return f.DiskFile.Truncate(size)
 }
 
 func openFaulty(t *testing.T) (f *deliver.FileDeadLetters, path string, bad *faults, syncs *atomic.Int64) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "failed.jsonl")
 	f, bad, syncs = openLetters(t, path), &faults{}, new(atomic.Int64)
-	f.SetOpen(func(file deliver.File) deliver.File { return &faulty{file, syncs, bad} })
+	f.SetOpen(func(file deliver.DiskFile) deliver.DiskFile { return &faulty{file, syncs, bad} })
 	return f, path, bad, syncs
 }
 

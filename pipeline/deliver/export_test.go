@@ -19,11 +19,16 @@ func (h *HTTP) Trust(c *x509.Certificate) {
 	h.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
 }
 
-// File is what tests put faults into.
-type File = file
+// DiskFile is what tests put faults into.
+type DiskFile = file
 
 // SetOpen opens the file through wrap from now on.
-func (f *FileDeadLetters) SetOpen(wrap func(File) File) {
+func (f *FileDeadLetters) SetOpen(wrap func(DiskFile) DiskFile) { f.lines.setOpen(wrap) }
+
+// SetOpen opens the file through wrap from now on.
+func (f *File) SetOpen(wrap func(DiskFile) DiskFile) { f.lines.setOpen(wrap) }
+
+func (f *lineFile) setOpen(wrap func(DiskFile) DiskFile) {
 	_ = f.Close()
 	f.open = func(path string) (file, error) {
 		opened, err := openFile(path)

@@ -89,7 +89,7 @@ var reasons = [reasonCount]struct {
 	ReasonOTAHold:           {"ota_hold", Hold, "correct the credentials that the messages or the destination carry"},
 	ReasonEncryption:        {"encryption", Hold, "let the destination's credentials use the key that encrypts the stream, queue, topic or bucket, or enable it"},
 	ReasonSettings:          {"settings", Hold, "correct what the answer names in the destination's settings"},
-	ReasonSecretUnavailable: {"secret_unavailable", Hold, "make the secret of the destination's headers or credentials readable"},
+	ReasonSecretUnavailable: {"secret_unavailable", Hold, "make the secret of the destination's headers or credentials readable, or its role to be had"},
 	ReasonStaleCredentials:  {"stale_credentials", Retry, "correct the destination's credentials, here or at the receiver"},
 	ReasonMaxAttempts:       {"max_attempts", Refused, "repair the receiver; the destination goes on when a probe passes"},
 	ReasonMaxAge:            {"max_age", Refused, "repair the receiver; the destination goes on when a probe passes"},

@@ -30,6 +30,8 @@ const (
 	ReasonCancelled Reason = iota
 	ReasonDelivered
 	ReasonConnection        // no connection, a broken one, or an answer that is not HTTP
+	ReasonUnknownHost       // the host's name leads nowhere
+	ReasonTLS               // a certificate is not accepted, or TLS is not spoken
 	ReasonTimeout           // the attempt's time was up
 	ReasonThrottled         // 429
 	ReasonTryLater          // 408, 425
@@ -72,6 +74,8 @@ var reasons = [reasonCount]struct {
 	ReasonCancelled:         {"cancelled", Retry, ""},
 	ReasonDelivered:         {"delivered", Delivered, ""},
 	ReasonConnection:        {"connection", Retry, "check that the receiver is up and reachable from here"},
+	ReasonUnknownHost:       {"unknown_host", Retry, "correct the host in the destination's URL, or its DNS"},
+	ReasonTLS:               {"tls", Retry, "renew the certificate that is refused, or correct the destination's tls settings"},
 	ReasonTimeout:           {"timeout", Retry, "ask the receiver why it is slow, or raise the time-out"},
 	ReasonThrottled:         {"throttled", Retry, "lower the destination's concurrency"},
 	ReasonTryLater:          {"try_later", Retry, "ask the receiver"},

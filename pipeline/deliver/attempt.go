@@ -10,7 +10,12 @@ var errAttemptTimeout = errors.New("the attempt's time is up")
 
 // attempt sends a lane's entry once and says when the answer was there.
 func (d *Destination) attempt(l *lane) (Answer, time.Time) {
-	ctx, cancel := context.WithTimeoutCause(l.of.ctx, d.timeout, errAttemptTimeout)
+	ctx := l.of.ctx
+	if !d.punctual {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, l.message.Deadline, errAttemptTimeout)
+		defer cancel()
+	}
 	l.message.Body, l.message.Encoding = l.entry.Data, ""
 	if d.gzip != nil && len(l.entry.Data) > 0 {
 		l.message.Body, l.message.Encoding = d.gzip.body(l.entry.Data), "gzip"
@@ -23,12 +28,11 @@ func (d *Destination) attempt(l *lane) (Answer, time.Time) {
 	case l.of.ctx.Err() != nil:
 		answer.Reason = ReasonCancelled // whatever it was, it may be the cancellation's work
 	case answer.Reason != ReasonCancelled:
-	case ctx.Err() != nil:
+	case !now.Before(l.message.Deadline):
 		answer.Reason = ReasonTimeout
 	default:
 		answer.Reason = ReasonConnection
 	}
-	cancel()
 	d.metrics.attempted(answer.Reason, now.Sub(l.last))
 	return answer, now
 }

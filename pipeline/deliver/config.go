@@ -29,6 +29,8 @@ type Config struct {
 	Method    string // empty: POST
 	Headers   []Header
 	Auth      Auth
+	Protocol  Protocol
+	TLS       TLS
 	UserAgent string // empty: shardline/devel
 	Response  Response
 	Classes   opentravel.Classes // the destination's own codes over the defaults
@@ -85,11 +87,21 @@ type Transport interface {
 	Send(ctx context.Context, m *Message) Answer
 }
 
+// Punctual is a Transport that ends an attempt at Message.Deadline by itself
+// when KeepsDeadline says so. The ctx of its calls then ends with the tenure
+// alone, and is the same for all attempts of a shard: no attempt makes one.
+type Punctual interface {
+	Transport
+	KeepsDeadline() bool
+}
+
 // Message is a record on its way.
 type Message struct {
 	Shard   *pipeline.ShardInfo
 	Record  *pipeline.Record
 	Attempt int // from 1; per record, since this worker has it
+
+	Deadline time.Time // of the attempt
 
 	Body     []byte // what goes out: the record's data, or that compressed; nobody writes to it
 	Encoding string // of Body, for Content-Encoding; empty: as it came

@@ -138,5 +138,14 @@ func sequenceNumber(r *pipeline.Record) string {
 	if r.Position.Sub == 0 {
 		return r.Position.Sequence
 	}
-	return r.Position.Sequence + ":" + strconv.FormatInt(r.Position.Sub, 10)
+	return string(appendSequenceNumber(nil, r))
+}
+
+func appendSequenceNumber(b []byte, r *pipeline.Record) []byte {
+	b = append(b, r.Position.Sequence...)
+	if r.Position.Sub != 0 {
+		b = append(b, ':')
+		b = strconv.AppendInt(b, r.Position.Sub, 10)
+	}
+	return b
 }

@@ -25,6 +25,7 @@ type Destination struct {
 	retry       RetryPolicy
 	onExhausted OnExhausted
 	probes      Probes
+	punctual    bool    // the transport keeps deadlines
 	gzip        *Gzip   // nil: bodies go out as they came
 	credentials []Value // those that may be renewed
 	metrics     *series
@@ -82,6 +83,9 @@ func New(c Config) (*Destination, error) {
 		d.credentials = h.Value.renewable(d.credentials)
 	}
 	d.credentials = c.Auth.Secret.renewable(d.credentials)
+	if p, ok := transport.(Punctual); ok {
+		d.punctual = p.KeepsDeadline()
+	}
 	d.metrics = c.Metrics.add(d)
 	return d, nil
 }

@@ -1,22 +1,42 @@
 package deliver
 
 import (
+	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"net/http"
+
+	"github.com/shardline/shardline/pipeline/deliver/http1"
 )
 
-// Request is the request of a message.
-func (h *HTTP) Request(m *Message) (*http.Request, Answer) {
-	return h.request(context.Background(), m)
+// Wire is what a message's request is on the wire; nil: it cannot be made.
+func (h *HTTP) Wire(m *Message) ([]byte, Answer) {
+	if h.fast != nil {
+		call := http1.NewCall()
+		if failed, ok := h.head(call, m); !ok {
+			return nil, failed
+		}
+		return append(call.Head, m.Body...), Answer{}
+	}
+	req, failed := h.request(context.Background(), m)
+	if req == nil {
+		return nil, failed
+	}
+	var wire bytes.Buffer
+	if err := req.Write(&wire); err != nil {
+		panic(err)
+	}
+	return wire.Bytes(), Answer{}
 }
 
-// Trust trusts a certificate.
-func (h *HTTP) Trust(c *x509.Certificate) {
-	pool := x509.NewCertPool()
-	pool.AddCert(c)
-	h.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+// OverNetHTTP lets requests go over net/http from now on.
+func (h *HTTP) OverNetHTTP(c Config) {
+	secure, err := c.TLS.config(h.address.base)
+	if err != nil {
+		panic(err)
+	}
+	c = c.withDefaults()
+	h.fast.Close()
+	h.fast = nil
+	h.goSlow(c, secure, nil)
 }
 
 // DiskFile is what tests put faults into.
@@ -62,3 +82,6 @@ func (g *Gzip) Kept() (bodies, bytes int) {
 
 // Compress compresses without keeping anything.
 func Compress(data []byte) []byte { return compress(data) }
+
+// FailedAnswer is what a request without an answer means.
+func FailedAnswer(ctx context.Context, err error) Answer { return failedAnswer(ctx, err) }

@@ -195,84 +195,120 @@ func (v Value) with(render func(string) string) Value {
 	}}
 }
 
-// of is a message's headers. An error is a secret that cannot be read.
+// of is a message's headers, as net/http takes them. An error is a secret that
+// cannot be read.
 func (h *headers) of(m *Message) (http.Header, error) {
-	const own = 7 // that follow from the message
-	header := make(http.Header, len(h.fixed)+len(h.secret)+own)
+	header := make(http.Header, len(h.fixed)+len(h.secret)+ownHeaders)
 	for i := range h.fixed {
 		header[h.fixed[i].name] = h.fixed[i].values
 	}
 	for i := range h.secret {
-		value, err := h.secret[i].value.value()
+		value, err := h.secret[i].text()
 		if err != nil {
-			return nil, fmt.Errorf("secret of header %s: %w", h.secret[i].name, err)
+			return nil, err
 		}
 		name := h.secret[i].name
 		header[name] = append(header[name][:len(header[name]):len(header[name])], value)
 	}
-	values := make([]string, 0, own) // one array for all of them
-	set := func(name, value string) {
+	var buffer [1024]byte
+	values := make([]string, 0, ownHeaders) // one array for all of them
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(h.appendOwn(buffer[:0], m)), lineEnd), lineEnd) {
+		name, value, _ := strings.Cut(line, ": ")
+		if name == "Idempotency-Key" {
+			name = nameIdempotency
+		}
 		values = append(values, value)
 		header[name] = values[len(values)-1 : len(values) : len(values)]
-	}
-	r := m.Record
-	if !h.contentType {
-		set(nameContentType, contentType(r.ContentType, r.SOAP, r.Action))
-	}
-	if r.SOAP == "1.1" && !h.soapAction {
-		set(nameSOAPAction, soapAction(r.Action))
-	}
-	set(nameIdempotency, idempotencyKey(m.Shard, r))
-	set(nameSequence, sequenceNumber(r))
-	set(nameKey, escapeValue(r.Key))
-	set(nameAttempt, strconv.Itoa(m.Attempt))
-	if m.Encoding != "" {
-		set(nameEncoding, m.Encoding)
 	}
 	return header, nil
 }
 
-// contentType is the message's own, with SOAP 1.2's action.
-func contentType(media, soap, action string) string {
+// appendFixed appends the headers that every request has.
+func (h *headers) appendFixed(b []byte) []byte {
+	for _, f := range h.fixed {
+		for _, value := range f.values {
+			b = appendHeader(b, f.name, value)
+		}
+	}
+	return b
+}
+
+// appendSecret appends the headers that are made of secrets. An error is a
+// secret that cannot be read.
+func (h *headers) appendSecret(b []byte) ([]byte, error) {
+	for i := range h.secret {
+		value, err := h.secret[i].text()
+		if err != nil {
+			return b, err
+		}
+		b = appendHeader(b, h.secret[i].name, value)
+	}
+	return b, nil
+}
+
+func (s *secretHeader) text() (string, error) {
+	text, err := s.value.value()
+	if err != nil {
+		return "", fmt.Errorf("secret of header %s: %w", s.name, err)
+	}
+	return text, nil
+}
+
+const (
+	ownHeaders = 7 // that follow from the message, at most
+	lineEnd    = "\r\n"
+)
+
+// appendOwn appends the headers that follow from the message.
+func (h *headers) appendOwn(b []byte, m *Message) []byte {
+	r := m.Record
+	if !h.contentType {
+		b = append(b, nameContentType+": "...)
+		b = append(appendContentType(b, r.ContentType, r.SOAP, r.Action), lineEnd...)
+	}
+	if r.SOAP == "1.1" && !h.soapAction {
+		b = append(b, nameSOAPAction+`: "`...)
+		if quotable(r.Action) { // SOAP 1.1 wants the header also without an action
+			b = append(b, r.Action...)
+		}
+		b = append(b, `"`+lineEnd...)
+	}
+	b = append(b, "Idempotency-Key: "...)
+	b = append(appendIdempotencyKey(b, m.Shard, r), lineEnd...)
+	b = append(b, nameSequence+": "...)
+	b = append(appendSequenceNumber(b, r), lineEnd...)
+	b = append(b, nameKey+": "...)
+	b = append(appendEscaped(b, r.Key, &headerSafe), lineEnd...)
+	b = append(b, nameAttempt+": "...)
+	b = append(strconv.AppendInt(b, int64(m.Attempt), 10), lineEnd...)
+	if m.Encoding != "" {
+		b = appendHeader(b, nameEncoding, m.Encoding)
+	}
+	return b
+}
+
+func appendHeader(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, lineEnd...)
+}
+
+// appendContentType is the message's own, with SOAP 1.2's action.
+func appendContentType(b []byte, media, soap, action string) []byte {
 	if media == "" || !validValue(media) {
 		media = "application/octet-stream"
 	}
+	b = append(b, media...)
 	if soap != "1.2" || action == "" || !quotable(action) || strings.Contains(strings.ToLower(media), "action=") {
-		return media
+		return b
 	}
-	return media + `; action="` + action + `"`
-}
-
-// soapAction is quoted; SOAP 1.1 wants the header also without an action.
-func soapAction(action string) string {
-	if action == "" || !quotable(action) {
-		return `""`
-	}
-	return `"` + action + `"`
+	b = append(b, `; action="`...)
+	b = append(b, action...)
+	return append(b, '"')
 }
 
 func quotable(s string) bool { return validValue(s) && !strings.ContainsAny(s, `"\`) }
-
-// escapeValue percent-encodes what is not visible ASCII, and the percent sign,
-// so that any key is a header value and can be read back.
-func escapeValue(s string) string {
-	plain := true
-	for i := range len(s) {
-		plain = plain && s[i] > ' ' && s[i] < 0x7f && s[i] != '%'
-	}
-	if plain {
-		return s
-	}
-	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c > ' ' && c < 0x7f && c != '%' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
-}
 
 // validValue says whether s can be a header's value.
 func validValue(s string) bool {

@@ -57,12 +57,16 @@ func (m *Message) Line() []byte {
 func (m *Message) SequenceNumber() string { return sequenceNumber(m.Record) }
 
 // IdempotencyKey is the same for a record at every attempt, from every worker.
-func (m *Message) IdempotencyKey() string { return idempotencyKey(m.Shard, m.Record) }
+func (m *Message) IdempotencyKey() string {
+	return string(appendIdempotencyKey(nil, m.Shard, m.Record))
+}
 
 // ContentType is the message's own, with SOAP 1.2's action.
 func (m *Message) ContentType() string {
-	return contentType(m.Record.ContentType, m.Record.SOAP, m.Record.Action)
+	return string(appendContentType(nil, m.Record.ContentType, m.Record.SOAP, m.Record.Action))
 }
 
 // EscapedKey is the key as visible ASCII: what X-Shardline-Key says.
-func (m *Message) EscapedKey() string { return escapeValue(m.Record.Key) }
+func (m *Message) EscapedKey() string {
+	return string(appendEscaped(nil, m.Record.Key, &headerSafe))
+}

@@ -26,54 +26,52 @@ const (
 
 var buffers = sync.Pool{New: func() any { return new([firstRead]byte) }}
 
-// read is what an answer means.
-func (h *HTTP) read(ctx context.Context, resp *http.Response) Answer {
-	a := Answer{Status: resp.StatusCode, Reason: statusReason(resp.StatusCode)}
-	decides := needsBody(h.response, resp.StatusCode)
-	if resp.Body == http.NoBody && !decides && a.Reason == ReasonDelivered {
+// said is an answer, whoever has read it.
+type said struct {
+	status                     int
+	retryAfter, date, encoding string // headers
+	data                       []byte // the body's beginning; not kept
+	truncated                  bool   // there may be more of it
+	err                        error  // why it broke off
+}
+
+// plainly says whether a status means that a message was delivered, whatever
+// comes behind it.
+func (h *HTTP) plainly(status int) bool {
+	return statusReason(status) == ReasonDelivered && !needsBody(h.response, status)
+}
+
+// meaning is what an answer means.
+func (h *HTTP) meaning(ctx context.Context, s said) Answer {
+	a := Answer{Status: s.status, Reason: statusReason(s.status)}
+	if needsBody(h.response, s.status) {
+		h.judge(ctx, &a, s)
+	} else if a.Reason != ReasonDelivered {
+		a.Detail = strings.TrimSpace("HTTP " + strconv.Itoa(a.Status) + " " + http.StatusText(a.Status))
+	}
+	if a.Reason == ReasonDelivered {
 		return a
 	}
-	buffer := buffers.Get().(*[firstRead]byte)
-	defer buffers.Put(buffer)
-	limit := firstRead
-	if decides {
-		limit = maxAnswer
-	}
-	data, truncated, err := readBody(resp.Body, buffer[:0], limit)
-	if truncated && !decides {
-		// The rest, so that the connection can be used again.
-		_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer-firstRead)
-	}
-	if !decides {
-		if a.Reason == ReasonDelivered {
-			return a // it was, whatever became of the rest of the answer
-		}
-		a.Detail = strings.TrimSpace("HTTP " + strconv.Itoa(a.Status) + " " + http.StatusText(a.Status))
-	} else {
-		h.judge(ctx, resp, &a, data, truncated, err)
-		if a.Reason == ReasonDelivered {
-			return a
-		}
-	}
-	a.RetryAfter = retryAfter(resp.Header, time.Now())
-	a.Body = bytes.Clone(data[:min(len(data), maxExcerpt)])
+	a.RetryAfter = retryAfter(s.retryAfter, s.date, time.Now())
+	a.Body = bytes.Clone(s.data[:min(len(s.data), maxExcerpt)])
 	return a
 }
 
-// judge lets the body decide. err is why it broke off.
-func (h *HTTP) judge(ctx context.Context, resp *http.Response, a *Answer, data []byte, truncated bool, err error) {
-	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
-		data, truncated = unpack(data, truncated || err != nil)
+// judge lets the body decide.
+func (h *HTTP) judge(ctx context.Context, a *Answer, s said) {
+	data, truncated := s.data, s.truncated || s.err != nil
+	if strings.EqualFold(s.encoding, "gzip") {
+		data, truncated = unpack(data, truncated)
 	}
-	said := h.classes.ReadAnswer(data, truncated || err != nil)
-	a.Reason = bodyReason(a.Status, said.Class)
-	a.Code = said.Code
-	a.Detail = "HTTP " + strconv.Itoa(a.Status) + ": " + said.Reason
-	if err == nil || a.Reason != ReasonOTAUnclear {
+	verdict := h.classes.ReadAnswer(data, truncated)
+	a.Reason = bodyReason(a.Status, verdict.Class)
+	a.Code = verdict.Code
+	a.Detail = "HTTP " + strconv.Itoa(a.Status) + ": " + verdict.Reason
+	if s.err == nil || a.Reason != ReasonOTAUnclear {
 		return
 	}
 	// What came first decides nothing, and the rest did not come.
-	failed := failedAnswer(ctx, err)
+	failed := failedAnswer(ctx, s.err)
 	if a.Reason = failed.Reason; a.Reason == ReasonConnection {
 		a.Reason = ReasonBrokenAnswer
 	}
@@ -112,21 +110,21 @@ func unpack(data []byte, truncated bool) ([]byte, bool) {
 
 // retryAfter is the receiver's wish: seconds, or a date, which is measured by
 // the receiver's own clock when it gives its time. 0: none that makes sense.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if text == "" {
+func retryAfter(wish, date string, now time.Time) time.Duration {
+	wish = strings.TrimSpace(wish)
+	if wish == "" {
 		return 0
 	}
-	seconds, err := strconv.ParseInt(text, 10, 64)
+	seconds, err := strconv.ParseInt(wish, 10, 64)
 	if err == nil || errors.Is(err, strconv.ErrRange) { // then it is the nearest number
 		return time.Duration(min(max(seconds, 0), int64(maxRetryAfter/time.Second))) * time.Second
 	}
-	at, err := http.ParseTime(text)
+	at, err := http.ParseTime(wish)
 	if err != nil {
 		return 0
 	}
-	if date, err := http.ParseTime(h.Get("Date")); err == nil {
-		now = date
+	if theirs, err := http.ParseTime(date); err == nil {
+		now = theirs
 	}
 	return min(max(at.Sub(now), 0), maxRetryAfter)
 }

@@ -134,7 +134,7 @@ func (d *Destination) begin() *lane {
 		}
 		l.attempts++
 		l.last = now
-		l.message = Message{Shard: &a.shard, Record: &l.entry.Record, Attempt: l.attempts}
+		l.message = Message{Shard: &a.shard, Record: &l.entry.Record, Attempt: l.attempts, Deadline: now.Add(d.timeout)}
 		if a.cursor.Way(l.entry) == pipeline.Main {
 			a.begun = max(a.begun, l.entry.Index)
 		}

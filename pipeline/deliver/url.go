@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,6 +15,9 @@ type address struct {
 	base  *url.URL // complete when path and query are nil
 	path  []piece
 	query []piece
+	// target is what a request line asks for, as far as it is the same for all
+	// records.
+	target string
 }
 
 // piece is text, or a placeholder's name.
@@ -53,6 +57,14 @@ func parseAddress(template string) (address, error) {
 	if err != nil {
 		return address{}, err
 	}
+	// Receivers disagree about where a request line with such bytes ends.
+	query = string(appendEscaped(nil, query, &visible))
+	for i := range queryPieces {
+		queryPieces[i].text = string(appendEscaped(nil, queryPieces[i].text, &visible))
+	}
+	for i := range pathPieces {
+		pathPieces[i].text = string(appendEscaped(nil, pathPieces[i].text, &visible))
+	}
 	plain := scheme + "://" + host
 	if !pathNamed {
 		plain += path
@@ -71,7 +83,7 @@ func parseAddress(template string) (address, error) {
 	if base.Hostname() == "" {
 		return address{}, errors.New("url: it has no host")
 	}
-	a := address{base: base}
+	a := address{base: base, target: base.RequestURI()}
 	if pathNamed {
 		a.path = pathPieces
 		// The text around the placeholders must be a path, too.
@@ -119,12 +131,9 @@ func (a *address) resolve(shard *pipeline.ShardInfo, r *pipeline.Record) (*url.U
 	}
 	u := *a.base
 	if a.path != nil {
-		raw := fill(a.path, shard, r, url.PathEscape)
-		for segment := range strings.SplitSeq(raw, "/") {
-			// Even escaped, receivers would take them for steps in the path.
-			if segment == "." || segment == ".." {
-				return nil, errDotSegment
-			}
+		raw := string(appendPieces(nil, a.path, &pathSafe, shard, r))
+		if dotSegment([]byte(raw)) {
+			return nil, errDotSegment
 		}
 		path, err := url.PathUnescape(raw)
 		if err != nil {
@@ -133,26 +142,60 @@ func (a *address) resolve(shard *pipeline.ShardInfo, r *pipeline.Record) (*url.U
 		u.Path, u.RawPath = path, raw
 	}
 	if a.query != nil {
-		u.RawQuery = fill(a.query, shard, r, url.QueryEscape)
+		u.RawQuery = string(appendPieces(nil, a.query, &querySafe, shard, r))
 	}
 	return &u, nil
 }
 
-func fill(pieces []piece, shard *pipeline.ShardInfo, r *pipeline.Record, escape func(string) string) string {
-	var b strings.Builder
+// appendTarget appends what a request line asks for: the URL for a record from
+// its path on.
+func (a *address) appendTarget(b []byte, shard *pipeline.ShardInfo, r *pipeline.Record) ([]byte, error) {
+	if a.path == nil && a.query == nil {
+		return append(b, a.target...), nil
+	}
+	if a.path == nil {
+		b = append(b, a.target...)
+	} else {
+		from := len(b)
+		b = appendPieces(b, a.path, &pathSafe, shard, r)
+		if dotSegment(b[from:]) {
+			return b, errDotSegment
+		}
+	}
+	switch {
+	case a.query != nil:
+		b = appendPieces(append(b, '?'), a.query, &querySafe, shard, r)
+	case a.path != nil && a.base.RawQuery != "":
+		b = append(append(b, '?'), a.base.RawQuery...)
+	}
+	return b, nil
+}
+
+// dotSegment says whether a path has a segment that receivers take for a step,
+// even when it is escaped.
+func dotSegment(path []byte) bool {
+	for segment := range bytes.SplitSeq(path, []byte("/")) {
+		if s := string(segment); s == "." || s == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+func appendPieces(b []byte, pieces []piece, safe *[256]bool, shard *pipeline.ShardInfo, r *pipeline.Record) []byte {
 	for _, p := range pieces {
 		switch p.name {
 		case "":
-			b.WriteString(p.text)
+			b = append(b, p.text...)
 		case "key":
-			b.WriteString(escape(r.Key))
+			b = appendEscaped(b, r.Key, safe)
 		case "type":
-			b.WriteString(escape(r.Type))
+			b = appendEscaped(b, r.Type, safe)
 		case "sequence_number":
-			b.WriteString(escape(sequenceNumber(r)))
+			b = appendEscaped(b, sequenceNumber(r), safe)
 		case "source":
-			b.WriteString(escape(shard.Source))
+			b = appendEscaped(b, shard.Source, safe)
 		}
 	}
-	return b.String()
+	return b
 }

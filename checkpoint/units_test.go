@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -125,9 +126,15 @@ func meteredTables(t *testing.T) (*dynamodb.Client, *localaws.Server, *meter) {
 	}), server, m
 }
 
-// units runs so many workers on so many leases in the steady state and returns
-// what one worker costs per minute.
-func units(t *testing.T, workers, leases int) (reads, writes, scans float64, largest int) {
+// units is what a fleet's lease table costs in the steady state, per minute and
+// worker.
+type units struct {
+	Reads, Writes, Scans float64
+	Largest              int // bytes of the largest item
+}
+
+// countUnits runs so many workers on so many leases in the steady state.
+func countUnits(t *testing.T, leases, workers int) (u units) {
 	synctest.Test(t, func(t *testing.T) {
 		client, _, m := meteredTables(t)
 		open := func() *checkpoint.DynamoDB {
@@ -188,36 +195,90 @@ func units(t *testing.T, workers, leases int) (reads, writes, scans float64, lar
 		time.Sleep(minutes * time.Minute)
 		m.mu.Lock()
 		per := float64(minutes * workers)
-		reads, writes, scans, largest = m.reads/per, float64(m.writes)/per, float64(m.scans)/per, m.largest
+		u = units{m.reads / per, float64(m.writes) / per, float64(m.scans) / per, m.largest}
 		m.mu.Unlock()
 		stop()
 		all.Wait()
 	})
-	return reads, writes, scans, largest
+	if u.Largest > 1024 {
+		t.Errorf("an item of %d bytes costs two units per write", u.Largest)
+	}
+	// One write per lease every F/4 at most: 24 per minute at F = 10 s.
+	if most := 24 * math.Ceil(float64(leases)/float64(workers)); u.Writes > most {
+		t.Errorf("%d leases, %d workers: %.0f writes per minute and worker, want %.0f at most", leases, workers, u.Writes, most)
+	}
+	// A scan every F/4 of who is alone, every F/11 of others.
+	if most := map[bool]float64{true: 24, false: 66}[workers == 1]; u.Scans > most {
+		t.Errorf("%d leases, %d workers: %.0f scans per minute and worker, want %.0f at most", leases, workers, u.Scans, most)
+	}
+	return u
 }
 
-// What the lease table costs in the steady state: the figures of
-// docs/operations.md. UNITS=1 adds the large fleets.
+// TestUnits holds a small fleet to its bounds. As the other half of
+// BenchmarkUnits it counts the fleet that it is asked for.
 func TestUnits(t *testing.T) {
-	sizes := []int{10}
-	if os.Getenv("UNITS") != "" {
-		sizes = append(sizes, 78, 1000)
+	if fleet := os.Getenv(unitsFleet); fleet != "" {
+		var leases, workers int
+		if _, err := fmt.Sscan(fleet, &leases, &workers); err != nil {
+			t.Fatalf("%s=%q: %v", unitsFleet, fleet, err)
+		}
+		counted, err := json.Marshal(countUnits(t, leases, workers))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("%s%s\n", unitsCounted, counted)
+		return
 	}
-	for _, leases := range sizes {
+	for _, workers := range []int{1, 3} {
+		countUnits(t, 10, workers)
+	}
+}
+
+// How BenchmarkUnits and TestUnits talk: the fleet, LEASES WORKERS, in the
+// environment, and a line of the output.
+const (
+	unitsFleet   = "SHARDLINE_TEST_UNITS"
+	unitsCounted = "counted "
+)
+
+// BenchmarkUnits counts what the lease table costs: the figures of
+// docs/operations.md. It counts minutes of fake time, which a test alone can
+// have: TestUnits runs for it, in a process of its own.
+func BenchmarkUnits(b *testing.B) {
+	for _, leases := range []int{10, 78, 1000} {
 		for _, workers := range []int{1, 3} {
-			reads, writes, scans, largest := units(t, workers, leases)
-			t.Logf("%4d leases, %d workers: %5.0f reads, %5.0f writes, %3.0f scans per minute and worker; items of %d bytes", leases, workers, reads, writes, scans, largest)
-			if largest > 1024 {
-				t.Errorf("an item of %d bytes costs two units per write", largest)
-			}
-			// One write per lease every F/4 at most: 24 per minute at F = 10 s.
-			if most := 24 * math.Ceil(float64(leases)/float64(workers)); writes > most {
-				t.Errorf("%d leases, %d workers: %.0f writes per minute and worker, want %.0f at most", leases, workers, writes, most)
-			}
-			// A scan every F/4 of who is alone, every F/11 of others.
-			if most := map[bool]float64{true: 24, false: 66}[workers == 1]; scans > most {
-				t.Errorf("%d leases, %d workers: %.0f scans per minute and worker, want %.0f at most", leases, workers, scans, most)
-			}
+			b.Run(fmt.Sprintf("leases=%d/workers=%d", leases, workers), func(b *testing.B) {
+				var sum units
+				for b.Loop() {
+					u := countInProcess(b, leases, workers)
+					sum.Reads, sum.Writes, sum.Scans = sum.Reads+u.Reads, sum.Writes+u.Writes, sum.Scans+u.Scans
+				}
+				n := float64(b.N)
+				b.ReportMetric(0, "ns/op") // says nothing
+				b.ReportMetric(sum.Reads/n, "reads/min")
+				b.ReportMetric(sum.Writes/n, "writes/min")
+				b.ReportMetric(sum.Scans/n, "scans/min")
+			})
 		}
 	}
+}
+
+func countInProcess(b *testing.B, leases, workers int) (u units) {
+	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	test := exec.CommandContext(b.Context(), self, "-test.run=^TestUnits$")
+	test.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", unitsFleet, leases, workers))
+	out, err := test.CombinedOutput()
+	if err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	_, counted, _ := strings.Cut(string(out), unitsCounted)
+	counted, _, _ = strings.Cut(counted, "\n")
+	if err := json.Unmarshal([]byte(counted), &u); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	return u
 }

@@ -28,6 +28,8 @@ func (s *delivering) destination(c *config.Destination) (*deliver.Destination, e
 		URL: c.URL, Method: c.Method, Auth: auth(c.Auth), UserAgent: "shardline/" + versionString(),
 		DeadLetters: s.letters[c.DeadLetters], Metrics: s.metrics, Logger: s.logger,
 	}
+	d.TLS = deliver.TLS{Roots: c.TLS.Roots, Certificate: c.TLS.Certificate, Key: c.TLS.Key, ServerName: c.TLS.ServerName}
+	d.Protocol = map[string]deliver.Protocol{config.ProtocolHTTP1: deliver.ProtocolHTTP1, config.ProtocolHTTP2: deliver.ProtocolHTTP2}[c.Protocol]
 	if c.Compression == config.CompressionGzip {
 		d.Gzip = s.gzip
 	}

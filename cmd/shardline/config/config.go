@@ -181,6 +181,11 @@ const (
 	AuthBasic  = "basic"
 	AuthBearer = "bearer"
 	AuthHeader = "header"
+	AuthMTLS   = "mtls"
+
+	ProtocolAuto  = "auto"
+	ProtocolHTTP1 = "http1"
+	ProtocolHTTP2 = "http2"
 )
 
 // LeaseTable is the name of the lease table.

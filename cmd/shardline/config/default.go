@@ -49,6 +49,7 @@ func defaultDestination(common Delivery) Destination {
 	return Destination{
 		Method:          "POST",
 		Auth:            Auth{Type: AuthNone},
+		Protocol:        ProtocolAuto,
 		InitialPosition: InitialPosition{Kind: PositionLatest},
 		Delivery:        common,
 	}

@@ -85,6 +85,14 @@ type Destination struct {
 	Headers map[string]Secret `yaml:"headers"`
 	// How requests are authenticated.
 	Auth Auth `yaml:"auth"`
+	// Which HTTP is spoken. `auto`: HTTP/1.1, the fast way; through a proxy of
+	// the environment what client and receiver agree upon. `http1`: HTTP/1.1,
+	// also through a proxy. `http2`: HTTP/2, with an `http` address without
+	// asking first; for receivers that speak nothing else.
+	Protocol string `yaml:"protocol" enum:"auto,http1,http2"`
+	// How https is spoken. Unset: the system's roots are trusted and no
+	// certificate is shown.
+	TLS TLS `yaml:"tls"`
 	// Where the destination begins when it is new to an application that
 	// already has checkpoints: `trim_horizon`, `latest`, or an RFC 3339 time.
 	// On a shard without checkpoint the source's own `initial_position`
@@ -102,12 +110,28 @@ type Destination struct {
 	Delivery `yaml:",inline"`
 }
 
+// TLS is how https is spoken with a destination. Relative paths are relative to
+// the configuration file's folder.
+type TLS struct {
+	// A PEM file with the certificates to trust instead of the system's, read
+	// at the start.
+	Roots string `yaml:"roots"`
+	// A PEM file with our own certificate and its chain. It is read with `key`
+	// at every handshake, so that a renewed pair is used without a restart.
+	Certificate string `yaml:"certificate"`
+	// A PEM file with the certificate's key.
+	Key string `yaml:"key"`
+	// The name in the receiver's certificate. Empty: the host of `url`.
+	ServerName string `yaml:"server_name"`
+}
+
 // Auth is how requests to a destination are authenticated. Each type has its
 // own fields; another type's field is a problem.
 type Auth struct {
 	// `none`; `basic`: `username` and `password`; `bearer`: `token`; `header`:
-	// `name` and `value`.
-	Type string `yaml:"type" enum:"none,basic,bearer,header" later:"oauth2,wsse,mtls" selects:"true"`
+	// `name` and `value`; `mtls`: the certificate and key of `tls`, which it
+	// requires.
+	Type string `yaml:"type" enum:"none,basic,bearer,header,mtls" later:"oauth2,wsse" selects:"true"`
 	// The user's name of `basic`, without colon.
 	Username string `yaml:"username"`
 	// The password of `basic`.

@@ -172,6 +172,14 @@ func (l *loading) resolved(c *Config) {
 	}
 	c.Leases.Table = c.LeaseTable()
 	d := &decoder{loading: l}
+	for i := range c.Destinations {
+		t := &c.Destinations[i].TLS
+		for _, path := range []*string{&t.Roots, &t.Certificate, &t.Key} {
+			if *path != "" {
+				*path = d.resolve(*path)
+			}
+		}
+	}
 	for i := range c.DeadLetterQueues {
 		if q := &c.DeadLetterQueues[i]; q.Path != "" {
 			q.Path = d.resolve(q.Path)

@@ -1,9 +1,13 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,6 +26,7 @@ func (l *loading) eachDestination(c *Config) {
 		l.url(path+".url", d.URL)
 		l.headers(path, d)
 		l.auth(path+".auth", &d.Auth)
+		l.tls(path, d)
 		l.delivery(path, &d.Delivery, false)
 		switch {
 		case d.DeadLetters != "":
@@ -228,6 +233,47 @@ func (l *loading) auth(path string, a *Auth) {
 	}
 	l.headerValue(path+".token", a.Token)
 	l.headerValue(path+".value", a.Value)
+}
+
+// tls checks that the files are there and belong together.
+func (l *loading) tls(path string, d *Destination) {
+	t, at := &d.TLS, path+".tls"
+	if d.Auth.Type == AuthMTLS && t.Certificate == "" {
+		l.addf(at+".certificate", "it is required with auth: {type: mtls}")
+	}
+	if *t == (TLS{}) {
+		return
+	}
+	if u, err := url.Parse(bracePattern.ReplaceAllString(d.URL, "x")); err == nil && strings.EqualFold(u.Scheme, "http") {
+		l.addf(at, "the url is not https")
+	}
+	if t.Roots != "" {
+		if err := rootsIn(t.Roots); err != nil {
+			l.addf(at+".roots", "%v", err)
+		}
+	}
+	switch {
+	case t.Certificate == "" && t.Key != "":
+		l.addf(at+".certificate", "it is required with a key")
+	case t.Certificate != "" && t.Key == "":
+		l.addf(at+".key", "it is required with a certificate")
+	case t.Certificate != "":
+		if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
+			l.addf(at+".certificate", "certificate and key cannot be used: %v", err)
+		}
+	}
+}
+
+// rootsIn says why a file has no certificates to trust.
+func rootsIn(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("it cannot be read: %w", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(data) {
+		return errors.New("there is no PEM certificate in the file")
+	}
+	return nil
 }
 
 // secretSet says whether there is a value that is not empty.

@@ -145,12 +145,12 @@ func (d Desired) InForce(busy, due func(destination string) bool) int64 {
 // to read: a position is to be set in it, or a name to leave its roster.
 func (d Desired) Needs(l Lease) bool {
 	for name, w := range d.Destinations {
-		if w.Replay.Setting(l.Acknowledged) && l.lists(name) {
+		if w.Replay.Setting(l.Acknowledged) && l.Lists(name) {
 			if _, touched := w.Replay.Where(l.Key); touched {
 				return true
 			}
 		}
-		if w.Removal != nil && l.Acknowledged < w.Removal.Version && l.lists(name) {
+		if w.Removal != nil && l.Acknowledged < w.Removal.Version && l.Lists(name) {
 			return true
 		}
 	}
@@ -161,7 +161,7 @@ func (d Desired) Needs(l Lease) bool {
 // replay is about to put somebody behind on it.
 func (d Desired) Keeps(l Lease) bool {
 	for name, w := range d.Destinations {
-		if w.Replay != nil && l.lists(name) {
+		if w.Replay != nil && l.Lists(name) {
 			return true
 		}
 	}
@@ -178,8 +178,8 @@ func (d Desired) Stepping() bool {
 	return false
 }
 
-// lists says whether a lease knows a subscriber.
-func (l Lease) lists(name string) bool {
+// Lists says whether a lease knows a subscriber.
+func (l Lease) Lists(name string) bool {
 	_, behind := l.Behind[name]
 	return behind || slices.Contains(l.Roster, name)
 }

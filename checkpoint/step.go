@@ -27,6 +27,7 @@ func (d Desired) Step(leases []Lease, made []string) Desired {
 		case r.Set == 0 && allQuiet(leases, r.Version):
 			set := *r
 			set.Set = next.Version
+			set.Leases = descendants(r.Leases, leases)
 			w.Replay, done = &set, true
 		case r.Set > 0:
 			if news := r.news(name, leases, made); len(news) > 0 {
@@ -52,7 +53,7 @@ func (d Desired) Step(leases []Lease, made []string) Desired {
 // done says whether a replay's position is set in every lease.
 func (r *Replay) done(name string, leases []Lease) bool {
 	for _, l := range leases {
-		if !l.lists(name) {
+		if !l.Lists(name) {
 			continue
 		}
 		named := l.Stream == "" || slices.Contains(r.Streams, l.Stream)
@@ -69,15 +70,35 @@ func (r *Replay) news(name string, leases []Lease, made []string) []string {
 	return slices.DeleteFunc(slices.Clone(made), func(stream string) bool {
 		unset := func(l Lease) bool {
 			_, touched := r.Where(l.Key)
-			return (l.Stream == stream || l.Stream == "") && l.lists(name) && touched && r.Setting(l.Acknowledged)
+			return (l.Stream == stream || l.Stream == "") && l.Lists(name) && touched && r.Setting(l.Acknowledged)
 		}
 		return slices.Contains(r.Streams, stream) || slices.ContainsFunc(leases, unset)
 	})
 }
 
+// descendants adds to the leases that a replay sets back those that have come
+// below them since it was ordered: they are set back to their beginning.
+func descendants(set map[string]Position, leases []Lease) map[string]Position {
+	if set == nil {
+		return nil
+	}
+	set = maps.Clone(set)
+	for found := true; found; {
+		found = false
+		for _, l := range leases {
+			_, there := set[l.Key]
+			below := func(id string) bool { _, ok := set[l.keyOf(id)]; return ok }
+			if !there && slices.ContainsFunc(l.Parents, below) {
+				set[l.Key], found = TrimHorizon, true
+			}
+		}
+	}
+	return set
+}
+
 // removed says whether a destination has left every lease.
 func removed(name string, version int64, leases []Lease) bool {
-	return allQuiet(leases, version) && !slices.ContainsFunc(leases, func(l Lease) bool { return l.Acknowledged < version && l.lists(name) })
+	return allQuiet(leases, version) && !slices.ContainsFunc(leases, func(l Lease) bool { return l.Acknowledged < version && l.Lists(name) })
 }
 
 // current leaves out leases of streams that were deleted and made again since:

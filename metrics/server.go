@@ -1,11 +1,8 @@
 package metrics
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,23 +11,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 )
 
 const (
-	// Bounds of one request: a peer that stalls holds a connection no longer.
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 10 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 2 * time.Minute // above the usual scrape interval
-	maxHeaderBytes    = 16 << 10
-
 	// gatherTimeout ends a scrape while its answer can still be written.
 	gatherTimeout = 20 * time.Second
 	// maxScrapes admits two Prometheus replicas and two people.
 	maxScrapes = 4
-	// shutdownTimeout is how long an answer that has begun may still take.
-	shutdownTimeout = 5 * time.Second
 )
 
 // Config is what a Server needs. Listen and Gatherer are required.
@@ -49,10 +36,9 @@ type Config struct {
 
 // Server answers /metrics, /healthz and /readyz.
 type Server struct {
-	config   Config
-	logger   *zap.Logger
-	http     *http.Server
-	listener net.Listener // owned by Run once it is called
+	*Listener
+	config Config
+	logger *zap.Logger
 }
 
 // NewServer wires a server and starts nothing.
@@ -62,76 +48,8 @@ func NewServer(config Config) *Server {
 		logger = zap.NewNop()
 	}
 	s := &Server{config: config, logger: logger}
-	errorLog, err := zap.NewStdLogAt(logger, zapcore.DebugLevel)
-	if err != nil { // only for a level that does not exist
-		panic(err)
-	}
-	s.http = &http.Server{
-		Handler:           s.routes(),
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          errorLog, // a peer's broken requests: nothing to act on
-	}
+	s.Listener = NewListener("metrics", config.Listen, s.routes(), logger)
 	return s
-}
-
-// Listen takes the address and returns it, with the port that the kernel chose
-// for port 0. Nothing is answered before Run.
-func (s *Server) Listen() (string, error) {
-	if s.listener != nil {
-		return s.listener.Addr().String(), nil
-	}
-	listener, err := net.Listen("tcp", s.config.Listen)
-	if err != nil {
-		return "", fmt.Errorf("listen for metrics on %s: %w", s.config.Listen, err)
-	}
-	s.listener = listener
-	return listener.Addr().String(), nil
-}
-
-// Close gives the address back when Run was never called; after Run it does
-// nothing.
-func (s *Server) Close() error {
-	if s.listener == nil {
-		return nil
-	}
-	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("close the metrics listener: %w", err)
-	}
-	return nil
-}
-
-// Run serves until ctx ends, then lets answers that have begun finish, for
-// five seconds at most. It is meant to be the last part of a worker to stop,
-// so that the drain can be watched. It listens first unless Listen has.
-func (s *Server) Run(ctx context.Context) error {
-	if _, err := s.Listen(); err != nil {
-		return err
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve metrics on %s: %w", s.listener.Addr(), err)
-	case <-ctx.Done():
-	}
-	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	err := s.http.Shutdown(deadline)
-	if errors.Is(err, context.DeadlineExceeded) {
-		s.logger.Warn("metrics server closed with requests in flight")
-		err = s.http.Close()
-	}
-	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
-		err = errors.Join(err, serveErr)
-	}
-	if err != nil {
-		return fmt.Errorf("shut down the metrics server: %w", err)
-	}
-	return nil
 }
 
 func (s *Server) routes() http.Handler {

@@ -18,6 +18,7 @@ import (
 	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/cmd/shardline/config"
 	"github.com/shardline/shardline/consumers"
+	"github.com/shardline/shardline/control"
 	"github.com/shardline/shardline/metrics"
 	"github.com/shardline/shardline/pipeline"
 	"github.com/shardline/shardline/pipeline/deliver"
@@ -29,6 +30,7 @@ type app struct {
 	config       *config.Config
 	logger       *zap.Logger
 	server       *metrics.Server
+	api          *metrics.Listener // nil: none
 	worker       *pipeline.Worker
 	secrets      *secrets.Store
 	destinations []*deliver.Destination
@@ -44,10 +46,11 @@ type appMetrics struct {
 	pipeline   *pipeline.Metrics
 	deliver    *deliver.Metrics
 	secrets    *secrets.Metrics
+	api        *control.APIMetrics
 }
 
 func newAppMetrics(reg prometheus.Registerer) appMetrics {
-	return appMetrics{consumers.NewMetrics(reg), checkpoint.NewMetrics(reg), pipeline.NewMetrics(reg), deliver.NewMetrics(reg), secrets.NewMetrics(reg)}
+	return appMetrics{consumers.NewMetrics(reg), checkpoint.NewMetrics(reg), pipeline.NewMetrics(reg), deliver.NewMetrics(reg), secrets.NewMetrics(reg), control.NewAPIMetrics(reg)}
 }
 
 // newApp wires everything in one straight line. When it fails, what it had
@@ -142,6 +145,9 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 	if err != nil {
 		return nil, err
 	}
+	if err := a.listenAPI(env.hooks.store(store), sources, m.api); err != nil {
+		return nil, err
+	}
 	logger.Info("starting", zap.String("version", versionString()), zap.String("worker", id), zap.String("metrics", "http://"+address+"/metrics"),
 		zap.Int("sources", len(sources)), zap.Int("destinations", len(a.destinations)))
 	return a, nil
@@ -166,6 +172,13 @@ func (a *app) Run(ctx context.Context) error {
 			a.logger.Error("metrics are no longer served", zap.Error(err))
 		}
 	})
+	if a.api != nil {
+		all.Go(func() {
+			if err := a.api.Run(background); err != nil {
+				a.logger.Error("the API is no longer served", zap.Error(err))
+			}
+		})
+	}
 	notify(a.logger, daemon.SdNotifyReady)
 	loadSecrets(ctx, a.secrets)
 	all.Go(func() { _ = a.secrets.Run(background) }) // ends with it, and has no other outcome

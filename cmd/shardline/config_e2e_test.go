@@ -57,7 +57,7 @@ worker_id: ${TEST_WORKER}
 region: %s
 leases: {failover: %s%s}
 pipeline: {drain_timeout: %s, window: %s}
-listen: {metrics: "127.0.0.1:0"}
+listen: {metrics: "127.0.0.1:0", api: "127.0.0.1:0"}
 sources:
 `, application, testRegion, cmp.Or(c.failover, time.Second), more(c.leases), cmp.Or(c.drain, 10*time.Second), cmp.Or(c.window, "64MiB"))
 	for _, src := range c.sources {

@@ -70,6 +70,7 @@ func newRootCommand(env environment) *cobra.Command {
 		newInspectCommand(env),
 		newProduceCommand(env),
 		newLeasesCommand(env),
+		newDestinationsCommand(env),
 	)
 	return root
 }

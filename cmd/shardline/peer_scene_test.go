@@ -149,7 +149,7 @@ worker_id: ${TEST_WORKER:-nobody}
 region: %s
 leases: {failover: %s, key_format: single_stream%s}
 pipeline: {drain_timeout: 10s}
-listen: {metrics: "127.0.0.1:0"}
+listen: {metrics: "127.0.0.1:0", api: ""}
 sources:
   - {name: hotels, stream: %q, initial_position: trim_horizon, poll_interval: 1s, subscribers: all_destinations, dead_letters: failed}
 destinations:

@@ -168,7 +168,7 @@ func newFleet(ctx context.Context, o LeaseOptions, round int) (f *fleet, stop fu
 worker_id: ${BENCH_WORKER}
 region: %s
 leases: {failover: %s}
-listen: {metrics: "127.0.0.1:0"}
+listen: {metrics: "127.0.0.1:0", api: ""}
 sources:
   - {name: hotels, stream: %q, initial_position: trim_horizon, subscribers: all_destinations}
 destinations:

@@ -15,7 +15,7 @@ worker_id: ${DEMO_WORKER}
 region: %s
 leases: {failover: 3s}
 pipeline: {drain_timeout: 10s}
-listen: {metrics: "${DEMO_METRICS}"}
+listen: {metrics: "${DEMO_METRICS}", api: ""}
 log: {level: info, format: json}
 sources:
 `, application, region)

@@ -130,10 +130,17 @@ type Listen struct {
 	// `0.0.0.0:9464` where a scraper or health check is on another host.
 	// Port 0: the kernel chooses, and the log says which.
 	Metrics string `yaml:"metrics"`
-	// host:port of the API and the dashboard.
-	API string `yaml:"api" later:"true"`
-	// The token that changes through the API need.
-	Token Secret `yaml:"token" later:"true"`
+	// host:port of `/api/v1`: [the API](api.md). It tells who looks what is
+	// ordered of the destinations, with the keys that are held, and takes
+	// commands with the token: leave it on the host's own address, or put a
+	// proxy in front that knows who asks. Port 0: the kernel chooses, and the
+	// log says which. Empty: there is no API. The default address is left to
+	// another process that has it, with a warning.
+	API string `yaml:"api"`
+	// The token that commands through the API need, as
+	// `Authorization: Bearer TOKEN`. Without one they are refused, and
+	// `shardline destinations` gives them.
+	Token Secret `yaml:"token"`
 }
 
 // Log is the log, on standard error.

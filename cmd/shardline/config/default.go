@@ -28,10 +28,13 @@ func Default() *Config {
 			Compression: CompressionNone,
 			Response:    ResponseStatus,
 		},
-		Listen: Listen{Metrics: "127.0.0.1:9464"},
+		Listen: Listen{Metrics: "127.0.0.1:9464", API: DefaultAPI},
 		Log:    Log{Level: "info", Format: "json"},
 	}
 }
+
+// DefaultAPI is listen.api when it is not set.
+const DefaultAPI = "127.0.0.1:9465"
 
 func defaultRole() Role { return Role{Duration: 15 * time.Minute} }
 

@@ -63,7 +63,7 @@ func TestDefaults(t *testing.T) {
 			Auth: config.Auth{Type: "none"}, Protocol: "auto", InitialPosition: config.InitialPosition{Kind: "latest"},
 			Delivery: held,
 		}},
-		Listen: config.Listen{Metrics: "127.0.0.1:9464"},
+		Listen: config.Listen{Metrics: "127.0.0.1:9464", API: "127.0.0.1:9465"},
 		Log:    config.Log{Level: "info", Format: "json"},
 	}
 	if got := load(t, minimal); !reflect.DeepEqual(got, want) {
@@ -89,7 +89,7 @@ func TestFull(t *testing.T) {
 	equal("leases", c.Leases, config.Leases{Store: "memory", Table: "leases", KeyFormat: "multi_stream", Failover: 3 * time.Second, MaxLeases: 10})
 	equal("tables", []string{c.LeaseTable(), c.StateTable()}, []string{"leases", "ota-fanout-state"})
 	equal("pipeline", c.Pipeline, config.Pipeline{Window: config.GiB, DrainTimeout: time.Minute})
-	equal("listen", c.Listen, config.Listen{Metrics: "[::1]:0"})
+	equal("listen", []string{c.Listen.Metrics, c.Listen.API}, []string{"[::1]:0", "[::1]:0"})
 	equal("log", c.Log, config.Log{Level: "debug", Format: "console"})
 
 	a, b := c.Sources[0], c.Sources[1]
@@ -140,7 +140,7 @@ func TestFull(t *testing.T) {
 	managed.Bind(func() (string, error) { return "from afar", nil }, func() bool { return true })
 	equal("managed", secret(c.Destination("bearer").Headers["X-Key"]), "from afar")
 	equal("refused", managed.Refused()(), true)
-	equal("secrets", len(c.Secrets()), 6)
+	equal("secrets", len(c.Secrets()), 7)
 
 	equal("queue", c.DeadLetterQueue("failed").Path, filepath.Join(folder, "failed.jsonl"))
 	equal("queue", c.DeadLetterQueue("elsewhere").Path, "/var/lib/shardline/failed.jsonl")

@@ -95,6 +95,15 @@ func (l *loading) validate(c *Config) {
 	l.eachDestination(c)
 	l.queues(c)
 	l.listen("listen.metrics", c.Listen.Metrics)
+	if c.Listen.API != "" {
+		l.listen("listen.api", c.Listen.API)
+	}
+	if c.Listen.API == c.Listen.Metrics && !strings.HasSuffix(c.Listen.API, ":0") {
+		l.addf("listen.api", "it is the address of listen.metrics; the API needs one of its own")
+	}
+	if c.Listen.Token.IsSet() && !l.secretSet("listen.token", c.Listen.Token) {
+		l.addf("listen.token", "it is empty: leave it out where nothing is to be changed through the API")
+	}
 }
 
 func (l *loading) application(c *Config) {

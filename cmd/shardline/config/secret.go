@@ -76,6 +76,20 @@ func (s Secret) Refused() func() bool {
 	return s.from.managed.refused
 }
 
+// equal says whether two secrets are the same: the same text, or the same place.
+func (s Secret) equal(other Secret) bool {
+	a, b := s.from, other.from
+	switch {
+	case a == nil || b == nil:
+		return a == b
+	case a.literal != nil && b.literal != nil:
+		return *a.literal == *b.literal
+	case a.managed != nil && b.managed != nil:
+		return a.managed.id == b.managed.id && a.managed.field == b.managed.field
+	}
+	return a.literal == nil && b.literal == nil && a.managed == nil && b.managed == nil && a.file == b.file
+}
+
 // Value is the secret itself. A file is read each time, so that it can be
 // rotated; one newline at its end is not part of the secret.
 func (s Secret) Value() (string, error) {

@@ -10,19 +10,19 @@ var errAttemptTimeout = errors.New("the attempt's time is up")
 
 // attempt sends a lane's entry once and says when the answer was there.
 func (d *Destination) attempt(l *lane) (Answer, time.Time) {
-	ctx := l.of.ctx
-	if !d.punctual {
+	s, ctx := l.sending, l.of.ctx
+	if !s.punctual {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadlineCause(ctx, l.message.Deadline, errAttemptTimeout)
 		defer cancel()
 	}
 	l.message.Body, l.message.Encoding = l.entry.Data, ""
-	if d.gzip != nil && len(l.entry.Data) > 0 {
-		l.message.Body, l.message.Encoding = d.gzip.body(l.entry.Data), "gzip"
+	if s.gzip != nil && len(l.entry.Data) > 0 {
+		l.message.Body, l.message.Encoding = s.gzip.body(l.entry.Data), "gzip"
 	}
-	answer := d.transport.Send(ctx, &l.message)
+	answer := s.transport.Send(ctx, &l.message)
 	now := time.Now()
-	d.credentialsRefused(l, &answer)
+	s.refused(l, &answer)
 	switch {
 	case answer.Reason == ReasonDelivered:
 	case l.of.ctx.Err() != nil:
@@ -71,7 +71,7 @@ func (d *Destination) answered(l *lane, answer Answer, now time.Time) {
 	case class == Delivered:
 		d.settle(l)
 	case class == Refused:
-		l.letter = d.letterOf(l, reason, answer, now)
+		l.letter, l.letters = d.letterOf(l, reason, answer, now), d.letters
 	case reason == ReasonCancelled || l.of.closed:
 		l.place = parked
 	default:

@@ -8,15 +8,15 @@ func (v Value) renewable(values []Value) []Value {
 	return append(values, v)
 }
 
-// credentialsRefused tells the destination's credentials of an answer that refuses them.
+// refused tells the credentials of an answer that refuses them.
 // While newer ones may be there soon the attempt is made again; a destination
 // that is held already waits for its next probe.
-func (d *Destination) credentialsRefused(l *lane, answer *Answer) {
-	if len(d.credentials) == 0 || answer.Status != 401 && answer.Reason != ReasonOTAHold {
+func (s *sending) refused(l *lane, answer *Answer) {
+	if len(s.credentials) == 0 || answer.Status != 401 && answer.Reason != ReasonOTAHold {
 		return
 	}
 	soon := false
-	for _, v := range d.credentials {
+	for _, v := range s.credentials {
 		soon = v.Refused() || soon
 	}
 	if soon && !l.probe && answer.Reason == ReasonUnauthorized {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,55 +17,59 @@ import (
 // probe asks again.
 func TestRotatedCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked, soon := 0, true
-		status := http.StatusUnauthorized
+		var asked, status atomic.Int32
+		var soon atomic.Bool
+		soon.Store(true)
+		status.Store(http.StatusUnauthorized)
 		r := &receiver{answer: func(context.Context, attempt) deliver.Answer {
-			if status != 200 {
-				return deliver.Answer{Reason: deliver.ReasonUnauthorized, Status: status}
+			if now := int(status.Load()); now != 200 {
+				return deliver.Answer{Reason: deliver.ReasonUnauthorized, Status: now}
 			}
-			return deliver.Answer{Reason: deliver.ReasonDelivered, Status: status}
+			return deliver.Answer{Reason: deliver.ReasonDelivered, Status: 200}
 		}}
 		letters := &letterBox{}
 		s := begin(t, deliver.Config{Transport: r, DeadLetters: letters, Retry: deliver.RetryPolicy{Initial: time.Second, Max: time.Second, MaxAttempts: 1},
 			Auth: deliver.Auth{Type: deliver.AuthBearer, Secret: deliver.Value{
 				Secret:  func() (string, error) { return "token", nil },
-				Refused: func() bool { asked++; return soon }}}})
+				Refused: func() bool { asked.Add(1); return soon.Load() }}}})
 		s.put("a")
 		time.Sleep(10 * time.Second)
-		n := len(r.all())
-		if state := s.State(); n < 5 || state.Held || asked != n {
-			t.Errorf("%d attempts while the value is read, held %v, asked %d times", n, state.Held, asked)
+		n := int32(len(r.all()))
+		if state := s.State(); n < 5 || state.Held || asked.Load() != n {
+			t.Errorf("%d attempts while the value is read, held %v, asked %d times", n, state.Held, asked.Load())
 		}
-		status = 200
+		status.Store(200)
 		time.Sleep(time.Second)
 		if got := r.of("a", deliver.ReasonDelivered); !slices.Equal(got, []int{1}) || len(letters.all()) != 0 {
 			t.Errorf("delivered %v, dead letters %v", got, letters.all())
 		}
 
-		status, soon = http.StatusUnauthorized, false
+		status.Store(http.StatusUnauthorized)
+		soon.Store(false)
 		s.put("a")
 		synctest.Wait()
 		if !s.State().Held {
 			t.Error("a password that is wrong for good holds nothing")
 		}
-		before, made := asked, len(r.all())
-		soon = true // a probe that is refused stays a probe
+		before, made := asked.Load(), int32(len(r.all()))
+		soon.Store(true) // a probe that is refused stays a probe
 		time.Sleep(time.Minute)
-		if probes := len(r.all()) - made; probes < 1 || probes > 4 || asked-before != probes || !s.State().Held {
-			t.Errorf("%d probes asked %d times for another value; held %v", probes, asked-before, s.State().Held)
+		if probes := int32(len(r.all())) - made; probes < 1 || probes > 4 || asked.Load()-before != probes || !s.State().Held {
+			t.Errorf("%d probes asked %d times for another value; held %v", probes, asked.Load()-before, s.State().Held)
 		}
-		status = 200
+		status.Store(200)
 		time.Sleep(5 * time.Minute)
 		if got := r.of("a", deliver.ReasonDelivered); !slices.Equal(got, []int{1, 2}) {
 			t.Errorf("delivered %v", got)
 		}
 
 		// 403 is no matter of a rotation.
-		status, before = http.StatusForbidden, asked
+		status.Store(http.StatusForbidden)
+		before = asked.Load()
 		s.put("a")
 		synctest.Wait()
-		if asked != before || !s.State().Held {
-			t.Errorf("403 asked %d times; held %v", asked-before, s.State().Held)
+		if asked.Load() != before || !s.State().Held {
+			t.Errorf("403 asked %d times; held %v", asked.Load()-before, s.State().Held)
 		}
 	})
 }

@@ -3,7 +3,6 @@ package deliver
 import (
 	"context"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -17,26 +16,18 @@ import (
 // Destination delivers records through one transport. It implements
 // pipeline.Subscriber.
 type Destination struct {
-	name        string
-	transport   Transport
-	letters     DeadLetters // nil: what would go there holds the destination
-	timeout     time.Duration
-	concurrency int
-	retry       RetryPolicy
-	onExhausted OnExhausted
-	probes      Probes
-	punctual    bool    // the transport keeps deadlines
-	gzip        *Gzip   // nil: bodies go out as they came
-	credentials []Value // those that may be renewed
-	metrics     *series
-	logger      *zap.Logger
+	name    string
+	metrics *series
+	logger  *zap.Logger
 
 	workers sync.WaitGroup // the goroutines that attempt; Close waits for them
 
 	// mu guards everything below, the attachments and lanes, and the calls of
 	// cursors. Each lane is in exactly one place, and in the map of its
 	// attachment as long as its key has entries that are taken and unsettled.
-	mu       sync.Mutex
+	mu      sync.Mutex
+	sending *sending // that attempts begin with
+	policy
 	attached map[*pipeline.Cursor]*attachment
 	ready    queue     // lanes to attempt
 	refused  queue     // lanes whose dead letter is to be written: a hold does not stop them
@@ -64,27 +55,15 @@ func New(c Config) (*Destination, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	transport := c.Transport
-	if transport == nil {
-		http, err := NewHTTP(c)
-		if err != nil {
-			return nil, err
-		}
-		transport = http
-	}
 	c = c.withDefaults()
+	s, err := newSending(c)
+	if err != nil {
+		return nil, err
+	}
 	d := &Destination{
-		name: c.Name, transport: transport, letters: c.DeadLetters, timeout: c.Timeout, concurrency: c.Concurrency,
-		retry: c.Retry.withDefaults(), onExhausted: c.OnExhausted, probes: c.Probes.withDefaults(), gzip: c.Gzip,
+		name: c.Name, sending: s, policy: c.policy(),
 		logger: c.Logger.With(zap.String("destination", c.Name)), rng: c.Rand,
 		attached: make(map[*pipeline.Cursor]*attachment),
-	}
-	for _, h := range c.Headers {
-		d.credentials = h.Value.renewable(d.credentials)
-	}
-	d.credentials = c.Auth.Secret.renewable(d.credentials)
-	if p, ok := transport.(Punctual); ok {
-		d.punctual = p.KeepsDeadline()
 	}
 	d.metrics = c.Metrics.add(d)
 	return d, nil
@@ -319,10 +298,7 @@ func (d *Destination) Close() error {
 	d.mu.Unlock()
 	d.workers.Wait()
 	d.metrics.remove(d)
-	if c, ok := d.transport.(io.Closer); ok {
-		return c.Close()
-	}
-	return nil
+	return d.sending.close()
 }
 
 // newLane makes a lane for an entry. d.mu is held.

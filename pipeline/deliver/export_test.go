@@ -59,11 +59,8 @@ func (f *lineFile) setOpen(wrap func(DiskFile) DiskFile) {
 	}
 }
 
-// The bounds of Gzip, and what it keeps.
-const (
-	MaxGzipBytes  = maxGzipBytes
-	MaxGzipBodies = maxGzipBodies
-)
+// NewGzipOf has bounds of its own.
+func NewGzipOf(bodies, bytes int) *Gzip { return newGzip(bodies, bytes) }
 
 // Body is data, compressed.
 func (g *Gzip) Body(data []byte) []byte { return g.body(data) }

@@ -29,6 +29,8 @@ type gzipStripe struct {
 	kept  map[gzipKey]*gzipBody
 	order []*gzipBody // what is in kept, the oldest in front
 	bytes int         // of what is in kept
+
+	maxBodies, maxBytes int
 }
 
 // gzipKey is the place of a record's data in memory. It belongs to that data
@@ -46,10 +48,13 @@ type gzipBody struct {
 }
 
 // NewGzip keeps nothing yet.
-func NewGzip() *Gzip {
+func NewGzip() *Gzip { return newGzip(maxGzipBodies, maxGzipBytes) }
+
+func newGzip(bodies, bytes int) *Gzip {
 	g := &Gzip{seed: maphash.MakeSeed()}
 	for i := range g.stripes {
-		g.stripes[i].kept = make(map[gzipKey]*gzipBody)
+		s := &g.stripes[i]
+		s.kept, s.maxBodies, s.maxBytes = make(map[gzipKey]*gzipBody), bodies/gzipStripes, bytes/gzipStripes
 	}
 	return g
 }
@@ -84,7 +89,7 @@ func (s *gzipStripe) count(b *gzipBody, bytes int) {
 	}
 	b.size += bytes
 	s.bytes += bytes
-	for s.bytes > maxGzipBytes/gzipStripes || len(s.order) > maxGzipBodies/gzipStripes {
+	for s.bytes > s.maxBytes || len(s.order) > s.maxBodies {
 		oldest := s.order[0]
 		s.order[0], s.order = nil, s.order[1:]
 		delete(s.kept, oldest.key)

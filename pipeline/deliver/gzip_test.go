@@ -85,23 +85,22 @@ func TestGzipOnce(t *testing.T) {
 // TestGzipIsBounded: what is kept stays within its bounds, whatever comes, and
 // every answer is right, also one that was dropped before it was ready.
 func TestGzipIsBounded(t *testing.T) {
-	g := deliver.NewGzip()
-	rng := rand.New(rand.NewPCG(1, 2))
+	const maxBodies, maxBytes = 160, 1 << 20
+	g := deliver.NewGzipOf(maxBodies, maxBytes)
+	rng := rand.NewChaCha8([32]byte{1})
 	noise := func(n int) []byte {
 		data := make([]byte, n)
-		for i := range data {
-			data[i] = byte(rng.Uint32())
-		}
+		rng.Read(data) //nolint:errcheck // never fails
 		return data
 	}
-	for _, size := range []struct{ bytes, count int }{{3 << 20, 20}, {1, 3 * deliver.MaxGzipBodies}, {64 << 10, 1000}} {
+	for _, size := range []struct{ bytes, count int }{{2 << 20, 1}, {1, 2 * maxBodies}, {8 << 10, 200}} {
 		for range size.count {
 			data := noise(size.bytes)
 			if got := unzip(t, g.Body(data)); !bytes.Equal(got, data) {
 				t.Fatalf("%d bytes came back as %d", len(data), len(got))
 			}
 		}
-		if bodies, kept := g.Kept(); bodies > deliver.MaxGzipBodies || kept > deliver.MaxGzipBytes {
+		if bodies, kept := g.Kept(); bodies > maxBodies || kept > maxBytes || bodies == 0 && size.bytes < maxBytes {
 			t.Errorf("%d bodies of %d bytes are kept after %d of %d", bodies, kept, size.count, size.bytes)
 		}
 	}
@@ -109,9 +108,9 @@ func TestGzipIsBounded(t *testing.T) {
 	data := noise(4 << 10)
 	var all sync.WaitGroup
 	for range 8 {
-		other := noise(200 << 10)
+		other := noise(10 << 10)
 		all.Go(func() {
-			for range 20 {
+			for range 3 {
 				if !bytes.Equal(unzip(t, g.Body(data)), data) || !bytes.Equal(unzip(t, g.Body(other)), other) {
 					t.Error("another body")
 				}

@@ -55,10 +55,12 @@ type lane struct {
 	last       time.Time     // start of the last attempt
 	heldBefore time.Duration // for how long the destination had been held before first
 	letter     *DeadLetter   // is to be written before the entry settles
+	letters    DeadLetters   // where it is to be written
 	unsaved    int           // failed tries to write it
 
 	message Message
-	probe   bool // this attempt ends a hold, or not
+	sending *sending // how its attempt is made
+	probe   bool     // this attempt ends a hold, or not
 
 	due  time.Time // waiting: when it is ready again
 	slot int       // waiting: its place in the heap

@@ -75,11 +75,17 @@ func (d *Destination) work() {
 			answer, now := d.attempt(l)
 			d.mu.Lock()
 			d.inFlight--
+			if s := l.sending; s.done() {
+				d.mu.Unlock()
+				s.close() //nolint:errcheck // it is of no use any more, and nobody waits for it
+				d.mu.Lock()
+			}
 			d.answered(l, answer, now)
 		}
 		if letter := l.letter; letter != nil {
+			letters := l.letters
 			d.mu.Unlock()
-			err := d.letters.Put(a.ctx, *letter)
+			err := letters.Put(a.ctx, *letter)
 			d.mu.Lock()
 			d.written(l, err)
 		}
@@ -103,7 +109,7 @@ func (a *attachment) signal() {
 // begin takes the lane that is next in turn and may start now; nil: there is
 // none. d.mu is held.
 func (d *Destination) begin() *lane {
-	for {
+	for d.running <= d.concurrency { // else Set has lowered it, and others go on
 		l := d.refused.pop()
 		if l == nil {
 			l = d.turn()
@@ -134,12 +140,15 @@ func (d *Destination) begin() *lane {
 		}
 		l.attempts++
 		l.last = now
-		l.message = Message{Shard: &a.shard, Record: &l.entry.Record, Attempt: l.attempts, Deadline: now.Add(d.timeout)}
+		l.sending = d.sending
+		l.sending.users++
+		l.message = Message{Shard: &a.shard, Record: &l.entry.Record, Attempt: l.attempts, Deadline: now.Add(d.sending.timeout)}
 		if a.cursor.Way(l.entry) == pipeline.Main {
 			a.begun = max(a.begun, l.entry.Index)
 		}
 		return l
 	}
+	return nil
 }
 
 // turn is the next lane to attempt. d.mu is held.

@@ -1,0 +1,103 @@
+package deliver
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// sending is how attempts are made. An attempt keeps the one it began with; Set
+// puts another one in its place, as a whole.
+type sending struct {
+	transport   Transport
+	punctual    bool // it keeps deadlines
+	timeout     time.Duration
+	gzip        *Gzip   // nil: bodies go out as they came
+	credentials []Value // those that may be renewed
+
+	users   int  // attempts in flight with it; guarded by the destination's mutex
+	retired bool // no attempt begins with it; guarded by the destination's mutex
+}
+
+// newSending makes the transport too, when the configuration has none. The
+// configuration has its defaults.
+func newSending(c Config) (*sending, error) {
+	s := &sending{transport: c.Transport, timeout: c.Timeout, gzip: c.Gzip}
+	if s.transport == nil {
+		http, err := NewHTTP(c)
+		if err != nil {
+			return nil, err
+		}
+		s.transport = http
+	}
+	if p, ok := s.transport.(Punctual); ok {
+		s.punctual = p.KeepsDeadline()
+	}
+	for _, h := range c.Headers {
+		s.credentials = h.Value.renewable(s.credentials)
+	}
+	s.credentials = c.Auth.Secret.renewable(s.credentials)
+	return s, nil
+}
+
+// done ends an attempt's use of it, and says whether it has to be closed. The
+// destination's mutex is held.
+func (s *sending) done() bool {
+	s.users--
+	return s.retired && s.users == 0
+}
+
+// close closes the transport. Nobody uses it any more.
+func (s *sending) close() error {
+	if c, ok := s.transport.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// policy is what becomes of records, guarded by the destination's mutex.
+type policy struct {
+	letters     DeadLetters // nil: what would go there holds the destination
+	concurrency int
+	retry       RetryPolicy
+	onExhausted OnExhausted
+	probes      Probes
+}
+
+func (c Config) policy() policy {
+	return policy{letters: c.DeadLetters, concurrency: c.Concurrency, retry: c.Retry.withDefaults(),
+		onExhausted: c.OnExhausted, probes: c.Probes.withDefaults()}
+}
+
+// Set makes the destination work as another configuration of its name says,
+// from the next attempt on. Attempts in flight end as they began, and no lane
+// loses its place: the order of a key does not change. A destination that is
+// held is probed at once. Metrics, Logger and Rand stay. After an error nothing
+// has changed.
+func (d *Destination) Set(c Config) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.Name != d.name {
+		return fmt.Errorf("destination %s: it cannot become %s", d.name, c.Name)
+	}
+	c = c.withDefaults()
+	s, err := newSending(c)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	old := d.sending
+	d.sending, d.policy = s, c.policy()
+	old.retired = true
+	unused := old.users == 0
+	if d.hold.on {
+		d.hold.interval, d.hold.probeAt = d.probes.Initial, time.Now()
+	}
+	d.kick()
+	d.mu.Unlock()
+	if unused {
+		return old.close()
+	}
+	return nil
+}

@@ -7,6 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/pipeline"
 )
 
 // DataInStream is DataIn of a letter whose data is to be read from the stream
@@ -37,6 +41,8 @@ func ParseDeadLetter(line []byte) (DeadLetter, error) {
 		return l, errors.New("no dead letter: it has no time")
 	case l.Sequence == "" && l.Gap == nil:
 		return l, errors.New("no dead letter: it names no record")
+	case l.Gap == nil && strings.Trim(l.Sequence, "0123456789") != "":
+		return l, errors.New("no dead letter: its sequence number is none")
 	}
 	return l, nil
 }
@@ -57,6 +63,16 @@ func (l *DeadLetter) digest(more string) string {
 	}
 	fmt.Fprintf(h, "%s\n%s\n%d\n%s\n%s:%d\n%s\n%s\n%s", l.Destination, l.Stream, l.StreamCreated.Unix(), l.Shard, l.Sequence, l.SubSequence, from, to, more)
 	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// SequenceNumber is what X-Shardline-Sequence-Number says of its record.
+func (l *DeadLetter) SequenceNumber() string {
+	return sequenceNumber(&pipeline.Record{Position: checkpoint.Position{Sequence: l.Sequence, Sub: l.SubSequence}})
+}
+
+// EscapedKey is its key as visible ASCII: what X-Shardline-Key says.
+func (l *DeadLetter) EscapedKey() string {
+	return string(appendEscaped(nil, l.Key, &headerSafe))
 }
 
 // Without is the letter without its data, which is at the place that in names.

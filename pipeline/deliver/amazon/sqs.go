@@ -92,10 +92,14 @@ func (q *SQS) Close() error {
 // put sends messages. They may fail one by one: of each group there is one at
 // most, see batches.
 func (q *SQS) put(ctx context.Context, entries []types.SendMessageBatchRequestEntry) ([]deliver.Answer, error) {
+	return sendMessages(ctx, q.client, q.queue, entries)
+}
+
+func sendMessages(ctx context.Context, client SendMessageBatch, queue string, entries []types.SendMessageBatchRequestEntry) ([]deliver.Answer, error) {
 	for i := range entries {
 		entries[i].Id = aws.String(strconv.Itoa(i))
 	}
-	out, err := q.client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: aws.String(q.queue), Entries: entries},
+	out, err := client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: aws.String(queue), Entries: entries},
 		func(o *sqs.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {
 		return nil, err

@@ -171,6 +171,7 @@ const (
 
 	KeyPartitionKey = "partition_key"
 	KeyHotelCode    = "hotel_code"
+	KeyJSON         = "json:" // and a pointer behind it
 
 	OnExhaustedDeadLetter      = "dead_letter"
 	OnExhaustedHoldDestination = "hold_destination"
@@ -181,8 +182,12 @@ const (
 	ResponseStatus     = "status"
 	ResponseOpenTravel = "opentravel"
 
-	TypeHTTP = "http"
-	TypeFile = "file"
+	TypeHTTP    = "http"
+	TypeKinesis = "kinesis"
+	TypeSQS     = "sqs"
+	TypeSNS     = "sns"
+	TypeS3      = "s3"
+	TypeFile    = "file"
 
 	AuthNone   = "none"
 	AuthBasic  = "basic"

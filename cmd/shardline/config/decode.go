@@ -16,7 +16,8 @@ import (
 //	yaml:"name"      its name; ",inline": its fields are the struct's own
 //	required:"true"  it must be there
 //	enum:"a,b"       the values it takes
-//	later:"c,d"      values of a later version, refused by name; json:* is a prefix
+//	                 json:/… is every value that begins so
+//	later:"c,d"      values of a later version, refused by name
 //	later:"true"     without enum: the whole field is of a later version
 //	selects:"true"   an enum that decides which other fields there are
 type decoder struct {
@@ -186,16 +187,15 @@ func (d *decoder) plain(n *node, path string, v reflect.Value, tag reflect.Struc
 // enumerated says whether n has one of the tag's values.
 func (d *decoder) enumerated(n *node, path string, tag reflect.StructTag) bool {
 	enum, later := strings.Split(tag.Get("enum"), ","), strings.Split(tag.Get("later"), ",")
-	if slices.Contains(enum, n.text) {
-		return true
-	}
 	allowed := strings.Join(enum, ", ")
-	for _, value := range later {
-		prefix, isPrefix := strings.CutSuffix(value, "*")
-		if value != "" && value == n.text || isPrefix && strings.HasPrefix(n.text, prefix) {
-			d.addf(n, path, "%s is not available in this version; allowed: %s", n.found(), allowed)
-			return false
+	for _, value := range enum {
+		if begin, open := strings.CutSuffix(value, "…"); value == n.text || open && strings.HasPrefix(n.text, begin) {
+			return true
 		}
+	}
+	if n.text != "" && slices.Contains(later, n.text) {
+		d.addf(n, path, "%s is not available in this version; allowed: %s", n.found(), allowed)
+		return false
 	}
 	d.addf(n, path, "%s is not allowed; allowed: %s%s", n.found(), allowed, d.suggest(n, enum))
 	return false

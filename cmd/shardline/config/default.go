@@ -36,6 +36,32 @@ func Default() *Config {
 // DefaultAPI is listen.api when it is not set.
 const DefaultAPI = "127.0.0.1:9465"
 
+// concurrency is what a destination of a type has that names none, and where
+// delivery names none. Those that gather records into calls have a call's worth,
+// or a dozen small calls'.
+func concurrency(kind string) int {
+	switch kind {
+	case TypeKinesis, TypeS3:
+		return 512
+	case TypeSQS, TypeSNS:
+		return 128
+	case TypeFile:
+		return 256
+	}
+	return 64
+}
+
+// linger is how long a call of a type waits for more records.
+func linger(kind string) time.Duration {
+	switch kind {
+	case TypeKinesis, TypeSQS, TypeSNS:
+		return 10 * time.Millisecond
+	case TypeS3:
+		return time.Second
+	}
+	return 0
+}
+
 func defaultRole() Role { return Role{Duration: 15 * time.Minute} }
 
 func defaultSource() Source {
@@ -53,6 +79,7 @@ func defaultDestination(common Delivery) Destination {
 		Method:          "POST",
 		Auth:            Auth{Type: AuthNone},
 		Protocol:        ProtocolAuto,
+		Key:             KeyPartitionKey,
 		InitialPosition: InitialPosition{Kind: PositionLatest},
 		Delivery:        common,
 	}

@@ -9,7 +9,10 @@ type Delivery struct {
 	// long.
 	Timeout time.Duration `yaml:"timeout"`
 	// The most attempts in flight to the destination from one worker, 1 to
-	// 4096. Per key it is always one, which keeps the order.
+	// 4096. Per key it is always one, which keeps the order. Left out: 64 for
+	// `http`, 512 for `kinesis` and `s3`, 128 for `sqs` and `sns`, 256 for
+	// `file`: these gather what is in flight into calls, so that it bounds
+	// their throughput.
 	Concurrency int `yaml:"concurrency"`
 	// Attempts per second over the whole fleet. 0: no limit.
 	RateLimit float64 `yaml:"rate_limit" later:"true"`
@@ -71,8 +74,9 @@ type Destination struct {
 	// letters, digits, `-`, `_`, `.`; at most 64; unique. A destination that
 	// is renamed is a new one.
 	Name string `yaml:"name" required:"true"`
-	// What kind of receiver it is.
-	Type string `yaml:"type" required:"true" enum:"http" later:"kinesis,sqs,sns,s3,iot,mqtt,file" selects:"true"`
+	// What kind of receiver it is. Each has its own fields; another's field is
+	// a problem.
+	Type string `yaml:"type" required:"true" enum:"http,kinesis,sqs,sns,s3,file" later:"iot,mqtt" selects:"true"`
 	// The address, http or https, with placeholders whose values are escaped:
 	// `{key}`, `{type}` (the OpenTravel message's name), `{sequence_number}`,
 	// `{source}`. Placeholders may stand in the path and the query. Redirects
@@ -93,6 +97,46 @@ type Destination struct {
 	// How https is spoken. Unset: the system's roots are trusted and no
 	// certificate is shown.
 	TLS TLS `yaml:"tls"`
+	// The stream of `kinesis`: `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME`. It
+	// may be a source's too, as long as records do not go round.
+	Stream StreamARN `yaml:"stream"`
+	// The partition key under which `kinesis` puts records. `partition_key`:
+	// the one that they have. `hotel_code` and `json:/…`: as with a source's
+	// `key`; a record without one value for it takes its partition key, which
+	// is counted, and one that cannot be read goes to the dead letters. What
+	// keeps the records of a key in order on their way is the source's `key`:
+	// set both alike where they differ from the partition key.
+	Key string `yaml:"key" enum:"partition_key,hotel_code,json:/…"`
+	// Put records that wait together as aggregated records, as the Kinesis
+	// Producer Library does: fewer records for the stream's limits, for readers
+	// that open them. It needs `kinesis:ListShards`.
+	Aggregate bool `yaml:"aggregate"`
+	// The URL of the FIFO queue of `sqs`,
+	// `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME.fifo`. A standard queue is
+	// refused: it keeps no order.
+	Queue string `yaml:"queue"`
+	// The topic of `sns`: `arn:aws:sns:REGION:ACCOUNT:NAME`. One whose name ends
+	// in `.fifo` keeps the order; a standard topic hands on in any order.
+	Topic string `yaml:"topic"`
+	// The bucket of `s3`.
+	Bucket string `yaml:"bucket"`
+	// What the keys of the objects of `s3` begin with, as it is, such as
+	// `hotels/`.
+	Prefix string `yaml:"prefix"`
+	// The region of the queue of `sqs` or the bucket of `s3`. Empty: the one in
+	// the queue's URL, or the configuration's.
+	Region string `yaml:"region"`
+	// The file of `file`, created when missing, in a folder that exists. A
+	// relative path is relative to the configuration file's folder.
+	Path string `yaml:"path"`
+	// The role to call AWS with, usually in the account of the stream, queue,
+	// topic or bucket. Without one Shardline's own credentials are used.
+	Role *Role `yaml:"role"`
+	// How long a call of `kinesis`, `sqs`, `sns` or `s3` that is not full waits
+	// for more records, 1ms to 1m. Longer makes fewer calls, or larger objects,
+	// and delays each record by as much while fewer are in flight than
+	// `concurrency` allows. Left out: 10ms, and 1s for `s3`.
+	Linger time.Duration `yaml:"linger"`
 	// Where the destination begins when it is new to an application that
 	// already has checkpoints: `trim_horizon`, `latest`, or an RFC 3339 time.
 	// On a shard without checkpoint the source's own `initial_position`

@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 		Delivery: delivery,
 		Destinations: []config.Destination{{
 			Name: "partner", Type: "http", URL: "https://partner.example.com/ota", Method: "POST",
-			Auth: config.Auth{Type: "none"}, Protocol: "auto", InitialPosition: config.InitialPosition{Kind: "latest"},
+			Auth: config.Auth{Type: "none"}, Protocol: "auto", Key: "partition_key", InitialPosition: config.InitialPosition{Kind: "latest"},
 			Delivery: held,
 		}},
 		Listen: config.Listen{Metrics: "127.0.0.1:9464", API: "127.0.0.1:9465"},

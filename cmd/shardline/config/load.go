@@ -173,8 +173,15 @@ func (l *loading) resolved(c *Config) {
 	c.Leases.Table = c.LeaseTable()
 	d := &decoder{loading: l}
 	for i := range c.Destinations {
-		t := &c.Destinations[i].TLS
-		for _, path := range []*string{&t.Roots, &t.Certificate, &t.Key} {
+		to, path := &c.Destinations[i], fmt.Sprintf("destinations[%d]", i)
+		name(to.Role)
+		if !l.names("delivery.concurrency") && !l.names(path+".concurrency") {
+			to.Concurrency = concurrency(to.Type)
+		}
+		if !l.names(path + ".linger") {
+			to.Linger = linger(to.Type)
+		}
+		for _, path := range []*string{&to.Path, &to.TLS.Roots, &to.TLS.Certificate, &to.TLS.Key} {
 			if *path != "" {
 				*path = d.resolve(*path)
 			}

@@ -50,15 +50,16 @@ type Source struct {
 	ConsumerName string `yaml:"consumer_name"`
 	// What keeps records in order: records with the same key are delivered
 	// one after another. `partition_key`: the record's partition key.
-	// `hotel_code`: the hotel code in the OpenTravel message; a message with
-	// none or several takes its partition key, and a record that is no XML goes
-	// to the dead letters.
-	Key string `yaml:"key" enum:"partition_key,hotel_code" later:"json:*"`
+	// `hotel_code`: the hotel code in the OpenTravel message. `json:/…`: the text
+	// or number at that JSON pointer, such as `json:/machine/id`. A record with
+	// none, or several, takes its partition key; one that is no XML, or no JSON,
+	// goes to the dead letters.
+	Key string `yaml:"key" enum:"partition_key,hotel_code,json:/…"`
 	// The destinations that get every record of this source: a list of names,
 	// or `all_destinations`.
 	Subscribers Subscribers `yaml:"subscribers" required:"true"`
 	// The dead letter queue for records that cannot be read or keyed: once for
-	// the source, not per subscriber. Required with `key: hotel_code`.
+	// the source, not per subscriber. Required unless `key` is `partition_key`.
 	DeadLetters string `yaml:"dead_letters"`
 }
 

@@ -219,12 +219,13 @@ func (l *loading) sources(c *Config) {
 		case len(consumer) > 128 && s.ConsumerName == "":
 			l.addf(path+".read", "the application's name is longer than the 128 characters that a stream consumer's may have: set consumer_name")
 		}
+		l.key(path+".key", s.Key)
 		l.subscribers(c, s, path+".subscribers", known)
 		switch {
 		case s.DeadLetters != "":
 			l.queue(c, path+".dead_letters", s.DeadLetters)
-		case s.Key == KeyHotelCode:
-			l.addf(path+".dead_letters", "a dead letter queue is required with key: hotel_code, for records that cannot be keyed")
+		case s.Key != KeyPartitionKey && !l.reportedBelow(path+".key"):
+			l.addf(path+".dead_letters", "a dead letter queue is required with key: %s, for records that cannot be keyed", l.keyShown(path+".key"))
 		}
 	}
 }

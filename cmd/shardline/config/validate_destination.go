@@ -23,10 +23,7 @@ func (l *loading) eachDestination(c *Config) {
 		if d.Name == allDestinations {
 			l.addf(path+".name", "%s stands for all destinations", l.found(path+".name"))
 		}
-		l.url(path+".url", d.URL)
-		l.headers(path, d)
-		l.auth(path+".auth", &d.Auth)
-		l.tls(path, d)
+		l.receiver(c, path, d)
 		l.delivery(path, &d.Delivery, false)
 		switch {
 		case d.DeadLetters != "":

@@ -82,7 +82,7 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 	a.secrets = newSecrets(&a.services, m.secrets)
 	bindSecrets(cfg, a.secrets)
 
-	shared := delivering{letters: make(map[string]deliver.DeadLetters), gzip: deliver.NewGzip(), env: env, metrics: m.deliver, logger: logger}
+	shared := delivering{config: cfg, services: &a.services, letters: make(map[string]deliver.DeadLetters), gzip: deliver.NewGzip(), env: env, metrics: m.deliver, logger: logger}
 	for _, q := range cfg.DeadLetterQueues {
 		file, err := deliver.NewFileDeadLetters(q.Path, logger)
 		if err != nil {

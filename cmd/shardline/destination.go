@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -12,11 +13,13 @@ import (
 
 // delivering is what the destinations of a worker share.
 type delivering struct {
-	letters map[string]deliver.DeadLetters // by the queue's name
-	gzip    *deliver.Gzip
-	env     environment
-	metrics *deliver.Metrics
-	logger  *zap.Logger
+	config   *config.Config
+	services *services
+	letters  map[string]deliver.DeadLetters // by the queue's name
+	gzip     *deliver.Gzip
+	env      environment
+	metrics  *deliver.Metrics
+	logger   *zap.Logger
 }
 
 // destination makes a destination of its part of the configuration.
@@ -30,7 +33,7 @@ func (s *delivering) destination(c *config.Destination) (*deliver.Destination, e
 	}
 	d.TLS = deliver.TLS{Roots: c.TLS.Roots, Certificate: c.TLS.Certificate, Key: c.TLS.Key, ServerName: c.TLS.ServerName}
 	d.Protocol = map[string]deliver.Protocol{config.ProtocolHTTP1: deliver.ProtocolHTTP1, config.ProtocolHTTP2: deliver.ProtocolHTTP2}[c.Protocol]
-	if c.Compression == config.CompressionGzip {
+	if c.Type == config.TypeHTTP && c.Compression == config.CompressionGzip {
 		d.Gzip = s.gzip
 	}
 	if c.OnExhausted == config.OnExhaustedHoldDestination {
@@ -42,13 +45,19 @@ func (s *delivering) destination(c *config.Destination) (*deliver.Destination, e
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		d.Headers = append(d.Headers, deliver.Header{Name: name, Value: value(c.Headers[name])})
 	}
-	if s.env.hooks != nil {
-		transport, err := deliver.NewHTTP(d)
-		if err != nil {
+	transport, err := s.transport(c)
+	if err != nil {
+		return nil, fmt.Errorf("destination %s: %w", c.Name, err)
+	}
+	if transport == nil && s.env.hooks != nil {
+		if transport, err = deliver.NewHTTP(d); err != nil {
 			return nil, err
 		}
-		d.Transport = s.env.hooks.transport(transport)
 	}
+	if s.env.hooks != nil {
+		transport = s.env.hooks.transport(transport)
+	}
+	d.Transport = transport
 	return deliver.New(d)
 }
 

@@ -13,6 +13,7 @@ type Metrics struct {
 	attempts    *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
 	deadLetters *prometheus.CounterVec
+	keyless     *prometheus.CounterVec
 
 	inFlight *prometheus.Desc
 	waiting  *prometheus.Desc
@@ -36,6 +37,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120}}, label),
 		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_dead_letters_total",
 			Help: "Records that went to the dead letters of the destination, by reason."}, []string{"destination", "reason"}),
+		keyless: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_keyless_attempts_total",
+			Help: "Attempts of records without one value for the destination's own key, which were put under their partition key, by reason."}, []string{"destination", "reason"}),
 		inFlight: prometheus.NewDesc("shardline_deliver_in_flight",
 			"Attempts in flight.", label, nil),
 		waiting: prometheus.NewDesc("shardline_deliver_waiting_keys",
@@ -46,8 +49,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"1 while the destination is held and only probed, else 0.", label, nil),
 		destinations: make(map[string]*Destination),
 	}
-	reg.MustRegister(m.deliveries, m.attempts, m.seconds, m.deadLetters, m)
+	reg.MustRegister(m.deliveries, m.attempts, m.seconds, m.deadLetters, m.keyless, m)
 	return m
+}
+
+// Keyless counts the attempts of a destination whose record has no value for
+// its key, by reason; those named are there at zero.
+func (m *Metrics) Keyless(destination string, reasons []string) func(reason string) {
+	for _, reason := range reasons {
+		m.keyless.WithLabelValues(destination, reason)
+	}
+	return func(reason string) { m.keyless.WithLabelValues(destination, reason).Inc() }
 }
 
 // Describe implements prometheus.Collector.

@@ -232,7 +232,7 @@ func match(pattern, s string) bool {
 
 // resource is what an operation works on; faults match it.
 type resource struct {
-	account, arn, stream, shard, table, queue, bucket, role string
+	account, arn, stream, shard, table, queue, topic, bucket, role string
 }
 
 // enter is passed by every operation once its resource is known and before it
@@ -244,10 +244,11 @@ func (c *call) enter(r resource) *apiError {
 	return c.fault(r)
 }
 
-// action is the call's permission; SQS has none of their own for batches.
+// action is the call's permission; SQS and SNS have none of their own for
+// batches.
 func (c *call) action() string {
-	if c.service == "sqs" {
-		return "sqs:" + strings.TrimSuffix(c.operation, "Batch")
+	if c.service == "sqs" || c.service == "sns" {
+		return c.service + ":" + strings.TrimSuffix(c.operation, "Batch")
 	}
 	if action := s3Actions[c.operation]; c.service == "s3" && action != "" {
 		return action
@@ -260,6 +261,9 @@ func (c *call) denied(arn, why string) *apiError {
 		c.caller.arn, c.action(), arn, why, c.action())
 	if c.service == "sts" || c.service == "s3" {
 		e.code, e.status = "AccessDenied", 403
+	}
+	if c.service == "sns" {
+		e.code, e.status = "AuthorizationError", 403
 	}
 	return e
 }

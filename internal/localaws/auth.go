@@ -152,7 +152,7 @@ func (c *call) authError(reason int, message string) *apiError {
 		expiredToken:        {"ExpiredTokenException", "ExpiredToken"},
 	}
 	switch c.service {
-	case "sts":
+	case "sts", "sns":
 		return &apiError{status: http.StatusForbidden, code: names[reason][1], message: message}
 	case "s3":
 		return &apiError{status: http.StatusForbidden, code: s3Names[reason], message: message}

@@ -1,5 +1,5 @@
 // Package localaws is a local AWS for trials, tests and benchmarks: Kinesis,
-// DynamoDB, SQS, S3, Secrets Manager and STS over their wire protocols, for the unmodified AWS SDK,
+// DynamoDB, SQS, SNS, S3, Secrets Manager and STS over their wire protocols, for the unmodified AWS SDK,
 // in one process and on one loopback port.
 //
 // It promises what the service promises where Shardline depends on it:
@@ -12,7 +12,7 @@
 // in memory and ends with the process.
 //
 // A request is read whole, routed (X-Amz-Target, or the form's Action for
-// STS; S3 is known by what the request is signed for), authenticated, and handed to one operation. Every operation names its
+// STS and SNS; S3 is known by what the request is signed for), authenticated, and handed to one operation. Every operation names its
 // resource to call.enter before it has an effect: permissions and faults act
 // there, and nowhere else; only a granted SubscribeToShard answers by itself, with
 // events over its connection. A stream, a table and a queue each have one lock,
@@ -62,6 +62,6 @@
 // What it has not: CBOR, HTTP/2, secondary indexes, transactions,
 // DynamoDB's older parameters (Expected, AttributeUpdates), policies beyond
 // patterns of actions and resources, deletion by time to live, the redrive
-// policies of queues, SQS's older query protocol, versions, parts, copies and
+// policies of queues, subscriptions of a topic but queues, SQS's older query protocol, versions, parts, copies and
 // chunked uploads of objects, buckets in the host's name.
 package localaws

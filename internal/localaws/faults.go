@@ -24,7 +24,7 @@ const (
 	DropAfter       FaultKind = "drop_after"       // the connection closes after the effect: the answer is lost
 	ExpiredIterator FaultKind = "expired_iterator" // kinesis.GetRecords
 	EmptyRead       FaultKind = "empty_read"       // kinesis.GetRecords: nothing, though not at the tip
-	PartialPut      FaultKind = "partial_put"      // kinesis.PutRecords and the batches of SQS: drawn per record or entry, which fails with InternalFailure
+	PartialPut      FaultKind = "partial_put"      // kinesis.PutRecords and the batches of SQS and SNS: drawn per record or entry, which fails with InternalFailure
 	DropEvent       FaultKind = "drop_event"       // kinesis.SubscribeToShard: drawn per event; the connection closes in the middle of it
 	ErrorEvent      FaultKind = "error_event"      // kinesis.SubscribeToShard: drawn per event; the service's internal error instead of it
 	StaleRead       FaultKind = "stale_read"       // dynamodb reads without ConsistentRead: each item as before its last write
@@ -41,6 +41,7 @@ type Fault struct {
 	Shard   string `json:"shard,omitempty"`  // id; for puts, drawn per record
 	Table   string `json:"table,omitempty"`  // name
 	Queue   string `json:"queue,omitempty"`  // name
+	Topic   string `json:"topic,omitempty"`  // name
 	Bucket  string `json:"bucket,omitempty"` // name
 	Role    string `json:"role,omitempty"`   // ARN, for sts.AssumeRole
 
@@ -165,7 +166,7 @@ func (f *Fault) matches(operation, caller string, r resource) bool {
 		return false
 	}
 	return equalOrEmpty(f.Account, account) && equalOrEmpty(f.Stream, r.stream) && equalOrEmpty(f.Shard, r.shard) &&
-		equalOrEmpty(f.Table, r.table) && equalOrEmpty(f.Queue, r.queue) && equalOrEmpty(f.Bucket, r.bucket) && equalOrEmpty(f.Role, r.role)
+		equalOrEmpty(f.Table, r.table) && equalOrEmpty(f.Queue, r.queue) && equalOrEmpty(f.Topic, r.topic) && equalOrEmpty(f.Bucket, r.bucket) && equalOrEmpty(f.Role, r.role)
 }
 
 func equalOrEmpty(want, got string) bool { return want == "" || want == got }
@@ -188,7 +189,7 @@ func (c *call) eventFault(r resource) FaultKind {
 
 // fault applies the faults that match the call before its effect.
 func (c *call) fault(r resource) *apiError {
-	put := c.operation == "PutRecords" || c.operation == "PutRecord" || c.service == "sqs" && strings.HasSuffix(c.operation, "Batch")
+	put := c.operation == "PutRecords" || c.operation == "PutRecord" || (c.service == "sqs" || c.service == "sns") && strings.HasSuffix(c.operation, "Batch")
 	var failure *apiError
 	for _, f := range c.server.faults.draw(c.service+"."+c.operation, c.caller.account, r,
 		func(f *Fault) bool { return (!put || !f.perRecord()) && !f.perEvent() }) {
@@ -243,6 +244,8 @@ func (c *call) throttled() *apiError {
 		return refuse("Throttling", "Rate exceeded")
 	case c.service == "s3":
 		return &apiError{status: http.StatusServiceUnavailable, code: "SlowDown", message: "Please reduce your request rate."}
+	case c.service == "sns":
+		return &apiError{status: http.StatusTooManyRequests, code: "Throttled", message: "Rate exceeded"}
 	case c.service == "sqs":
 		return &apiError{status: http.StatusForbidden, code: "RequestThrottled", message: "Request is throttled."}
 	case c.service == "kinesis" && !dataOperations[c.operation]:
@@ -270,7 +273,7 @@ func (c *call) internal() *apiError {
 		e.code, e.message = "InternalServerError", "Internal server error"
 	case "kinesis":
 		e.code = "InternalFailureException"
-	case "s3":
+	case "s3", "sns":
 		e.code, e.message = "InternalError", "We encountered an internal error. Please try again."
 	case "secretsmanager":
 		e.code = "InternalServiceError"

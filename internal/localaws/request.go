@@ -48,7 +48,7 @@ func refuse(code, format string, args ...any) *apiError {
 type call struct {
 	context   context.Context // the request's own: a delay ends with it
 	server    *Server
-	service   string // kinesis, dynamodb, sqs, s3, secretsmanager, sts
+	service   string // kinesis, dynamodb, sqs, sns, s3, secretsmanager, sts
 	operation string
 	region    string
 	host      string // that the request came to
@@ -113,7 +113,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // route finds the service and operation of a request: JSON services name them
-// in X-Amz-Target, STS in its form, and S3 is what a request is signed for.
+// in X-Amz-Target, STS and SNS in their form, and S3 is what a request is signed for.
 func (c *call) route(r *http.Request) (operation, *apiError) {
 	c.service, c.operation = "unknown", "unknown"
 	if strings.Contains(r.Header.Get("Authorization"), "/s3/aws4_request") {
@@ -146,20 +146,23 @@ func (c *call) route(r *http.Request) (operation, *apiError) {
 		return handler, nil
 	}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
-		c.service = "sts"
+		c.service, table = "sts", stsOperations
+		if strings.Contains(r.Header.Get("Authorization"), "/sns/aws4_request") {
+			c.service, table = "sns", snsOperations
+		}
 		form, err := url.ParseQuery(string(c.body))
 		if err != nil {
 			return nil, refuse("MalformedInput", "%v", err)
 		}
 		c.form = form
-		handler := stsOperations[form.Get("Action")]
+		handler := table[form.Get("Action")]
 		if handler == nil {
 			return nil, refuse("InvalidAction", "Could not find operation %s for version %s", form.Get("Action"), form.Get("Version"))
 		}
 		c.operation = form.Get("Action")
 		return handler, nil
 	}
-	return nil, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "the local AWS serves Kinesis, DynamoDB, SQS, S3, Secrets Manager and STS"}
+	return nil, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "the local AWS serves Kinesis, DynamoDB, SQS, SNS, S3, Secrets Manager and STS"}
 }
 
 // respond writes an answer or error in the service's own protocol.
@@ -180,9 +183,9 @@ func (c *call) respond(w http.ResponseWriter, answer []byte, e *apiError) {
 		}
 	}
 	switch {
-	case c.service == "sts":
+	case c.service == "sts" || c.service == "sns":
 		header.Set("Content-Type", "text/xml")
-		answer = stsEnvelope(c.operation, id, answer, e)
+		answer = queryEnvelope(querySpaces[c.service], c.operation, id, answer, e)
 	case e == nil:
 		header.Set("Content-Type", c.contentType())
 	default:
@@ -258,9 +261,14 @@ func queryError(e *apiError) string {
 	return e.code + fault
 }
 
-// stsEnvelope wraps a result or an error in the query protocol's XML.
-func stsEnvelope(name, id string, result []byte, e *apiError) []byte {
-	const space = `xmlns="https://sts.amazonaws.com/doc/2011-06-15/"`
+// querySpaces are the name spaces of the services that speak the query protocol.
+var querySpaces = map[string]string{
+	"sts": `xmlns="https://sts.amazonaws.com/doc/2011-06-15/"`,
+	"sns": `xmlns="http://sns.amazonaws.com/doc/2010-03-31/"`,
+}
+
+// queryEnvelope wraps a result or an error in the query protocol's XML.
+func queryEnvelope(space, name, id string, result []byte, e *apiError) []byte {
 	if e != nil {
 		fault := "Sender"
 		if e.status >= 500 {

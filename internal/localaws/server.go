@@ -85,6 +85,7 @@ type Server struct {
 	streams  map[string]*stream   // by ARN
 	tables   map[string]*table    // by ARN
 	queues   map[string]*queue    // by ARN
+	topics   map[string]*topic    // by ARN
 	buckets  map[string]*s3Bucket // by name
 	secrets  map[string]*secret   // by ARN
 	created  map[string]int64     // last creation second by stream ARN: a stream made again is another one
@@ -105,6 +106,7 @@ func New(config Config) *Server {
 		streams:   map[string]*stream{},
 		tables:    map[string]*table{},
 		queues:    map[string]*queue{},
+		topics:    map[string]*topic{},
 		buckets:   map[string]*s3Bucket{},
 		secrets:   map[string]*secret{},
 		created:   map[string]int64{},

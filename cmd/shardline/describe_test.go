@@ -19,7 +19,7 @@ func TestDescribe(t *testing.T) {
 		{"json:/hotel", `{"hotel": ""}`, pipeline.Description{Key: "p", ContentType: "application/json", Fallback: "no_value"}, false},
 		{"json:/hotel", `[]`, pipeline.Description{Key: "p", ContentType: "application/json", Fallback: "no_value"}, false},
 		{"json:/hotel", `<a/>`, pipeline.Description{}, true},
-		{"hotel_code", ping, pipeline.Description{Key: "p", Type: "OTA_PingRQ", ContentType: "application/xml", Fallback: "no_hotel_code"}, false},
+		{"hotel_code", ping, pipeline.Description{Key: "p", Type: "OTA_PingRQ", ContentType: "application/xml; charset=utf-8", Fallback: "no_hotel_code"}, false},
 		{"hotel_code", `{}`, pipeline.Description{}, true},
 		{"partition_key", `{}`, pipeline.Description{Key: "p"}, false},
 	} {

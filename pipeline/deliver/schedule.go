@@ -77,7 +77,7 @@ func (d *Destination) work() {
 			d.inFlight--
 			if s := l.sending; s.done() {
 				d.mu.Unlock()
-				s.close() //nolint:errcheck // it is of no use any more, and nobody waits for it
+				s.close()
 				d.mu.Lock()
 			}
 			d.answered(l, answer, now)
@@ -109,7 +109,7 @@ func (a *attachment) signal() {
 // begin takes the lane that is next in turn and may start now; nil: there is
 // none. d.mu is held.
 func (d *Destination) begin() *lane {
-	for d.running <= d.concurrency { // else Set has lowered it, and others go on
+	for d.running <= d.concurrency { // else it was lowered, and others go on
 		l := d.refused.pop()
 		if l == nil {
 			l = d.turn()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// sending is how attempts are made. An attempt keeps the one it began with; Set
+// sending is how attempts are made. An attempt keeps the one it began with; Next
 // puts another one in its place, as a whole.
 type sending struct {
 	transport   Transport
@@ -47,12 +47,12 @@ func (s *sending) done() bool {
 	return s.retired && s.users == 0
 }
 
-// close closes the transport. Nobody uses it any more.
-func (s *sending) close() error {
+// close closes the transport. Nobody uses it any more, and nothing depends on
+// how it ends.
+func (s *sending) close() {
 	if c, ok := s.transport.(io.Closer); ok {
-		return c.Close()
+		c.Close() //nolint:errcheck // see above
 	}
-	return nil
 }
 
 // policy is what becomes of records, guarded by the destination's mutex.
@@ -69,26 +69,39 @@ func (c Config) policy() policy {
 		onExhausted: c.OnExhausted, probes: c.Probes.withDefaults()}
 }
 
-// Set makes the destination work as another configuration of its name says,
-// from the next attempt on. Attempts in flight end as they began, and no lane
-// loses its place: the order of a key does not change. A destination that is
-// held is probed at once. Metrics, Logger and Rand stay. After an error nothing
-// has changed.
-func (d *Destination) Set(c Config) error {
+// Next is what a destination may change to.
+type Next struct {
+	of      *Destination
+	sending *sending
+	policy  policy
+}
+
+// Prepare makes everything that another configuration of the destination needs,
+// and changes nothing yet: Apply or Discard comes next. Metrics, Logger and Rand
+// of the configuration are not used.
+func (d *Destination) Prepare(c Config) (*Next, error) {
 	if err := c.check(); err != nil {
-		return err
+		return nil, err
 	}
 	if c.Name != d.name {
-		return fmt.Errorf("destination %s: it cannot become %s", d.name, c.Name)
+		return nil, fmt.Errorf("destination %s: it cannot become %s", d.name, c.Name)
 	}
 	c = c.withDefaults()
 	s, err := newSending(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	return &Next{of: d, sending: s, policy: c.policy()}, nil
+}
+
+// Apply makes the destination work as prepared, from the next attempt on.
+// Attempts in flight end as they began, and no lane loses its place: the order
+// of a key does not change. A destination that is held is probed at once.
+func (n *Next) Apply() {
+	d := n.of
 	d.mu.Lock()
 	old := d.sending
-	d.sending, d.policy = s, c.policy()
+	d.sending, d.policy = n.sending, n.policy
 	old.retired = true
 	unused := old.users == 0
 	if d.hold.on {
@@ -97,7 +110,9 @@ func (d *Destination) Set(c Config) error {
 	d.kick()
 	d.mu.Unlock()
 	if unused {
-		return old.close()
+		old.close()
 	}
-	return nil
 }
+
+// Discard gives back what was prepared.
+func (n *Next) Discard() { n.sending.close() }

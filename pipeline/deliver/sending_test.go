@@ -24,10 +24,21 @@ func (c *closing) Close() error {
 	return nil
 }
 
-// TestSet changes a destination while attempts are in flight: they end as they
+// set changes a destination.
+func (s *stream) set(c deliver.Config) {
+	s.t.Helper()
+	c.Name = "channel"
+	next, err := s.Prepare(c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	next.Apply()
+}
+
+// TestNext changes a destination while attempts are in flight: they end as they
 // began, what comes next goes the new way, in order, and the old way is closed
 // when nobody uses it.
-func TestSet(t *testing.T) {
+func TestNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cancelled := false
 		old := &closing{receiver: receiver{answer: func(ctx context.Context, _ attempt) deliver.Answer {
@@ -46,9 +57,7 @@ func TestSet(t *testing.T) {
 			t.Fatalf("%d attempts in flight, want 2", n)
 		}
 		time.Sleep(time.Second)
-		if err := s.Set(deliver.Config{Name: "channel", Transport: fresh, Timeout: time.Second, Concurrency: 8, DeadLetters: &letterBox{}}); err != nil {
-			t.Fatal(err)
-		}
+		s.set(deliver.Config{Transport: fresh, Timeout: time.Second, Concurrency: 8, DeadLetters: &letterBox{}})
 		synctest.Wait()
 		if got := fresh.of("c", deliver.ReasonDelivered); !slices.Equal(got, []int{5}) || len(fresh.all()) != 1 {
 			t.Errorf("at once, in the new way: %v; the other keys have an attempt in flight", fresh.all())
@@ -71,8 +80,8 @@ func TestSet(t *testing.T) {
 	})
 }
 
-// TestSetConcurrency raises and lowers the attempts in flight.
-func TestSetConcurrency(t *testing.T) {
+// TestNextConcurrency raises and lowers the attempts in flight.
+func TestNextConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{answer: func(context.Context, attempt) deliver.Answer {
 			time.Sleep(time.Second)
@@ -83,9 +92,7 @@ func TestSetConcurrency(t *testing.T) {
 			s.put(fmt.Sprintf("k%d", i))
 		}
 		for _, n := range []int{2, 8, 1, 4} {
-			if err := s.Set(deliver.Config{Name: "channel", Transport: r, Concurrency: n, DeadLetters: &letterBox{}}); err != nil {
-				t.Fatal(err)
-			}
+			s.set(deliver.Config{Transport: r, Concurrency: n, DeadLetters: &letterBox{}})
 			time.Sleep(1500 * time.Millisecond) // those that were in flight end
 			if got := r.inFlight(); got != n {
 				t.Errorf("%d attempts in flight, want %d", got, n)
@@ -99,8 +106,8 @@ func TestSetConcurrency(t *testing.T) {
 	})
 }
 
-// TestSetEndsAHold: whoever corrects a password does not wait for a probe.
-func TestSetEndsAHold(t *testing.T) {
+// TestNextEndsAHold: whoever corrects a password does not wait for a probe.
+func TestNextEndsAHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong := &receiver{answer: func(context.Context, attempt) deliver.Answer {
 			return deliver.Answer{Reason: deliver.ReasonUnauthorized, Status: 401}
@@ -113,9 +120,7 @@ func TestSetEndsAHold(t *testing.T) {
 		if !s.State().Held {
 			t.Fatal("not held")
 		}
-		if err := s.Set(deliver.Config{Name: "channel", Transport: right, OnExhausted: deliver.ExhaustedHold}); err != nil {
-			t.Fatal(err)
-		}
+		s.set(deliver.Config{Transport: right, OnExhausted: deliver.ExhaustedHold})
 		synctest.Wait()
 		if s.State().Held || !slices.Equal(right.of("a", deliver.ReasonDelivered), []int{1, 3}) || !slices.Equal(right.of("b", deliver.ReasonDelivered), []int{2}) {
 			t.Errorf("held %v, delivered %v", s.State().Held, right.all())
@@ -123,9 +128,9 @@ func TestSetEndsAHold(t *testing.T) {
 	})
 }
 
-// TestSetLetters: a dead letter that is being written goes where it was meant
+// TestNextLetters: a dead letter that is being written goes where it was meant
 // for, also when there are none any more.
-func TestSetLetters(t *testing.T) {
+func TestNextLetters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{answer: func(context.Context, attempt) deliver.Answer {
 			return deliver.Answer{Reason: deliver.ReasonRejected, Status: 400}
@@ -141,9 +146,7 @@ func TestSetLetters(t *testing.T) {
 		s := begin(t, deliver.Config{Transport: r, DeadLetters: first})
 		s.put("a")
 		time.Sleep(time.Second / 4)
-		if err := s.Set(deliver.Config{Name: "channel", Transport: r, OnExhausted: deliver.ExhaustedHold}); err != nil {
-			t.Fatal(err)
-		}
+		s.set(deliver.Config{Transport: r, OnExhausted: deliver.ExhaustedHold})
 		full.Store(false)
 		time.Sleep(time.Minute)
 		if n := len(first.all()); n != 1 {
@@ -157,7 +160,7 @@ func TestSetLetters(t *testing.T) {
 	})
 }
 
-func TestSetRefuses(t *testing.T) {
+func TestNextRefuses(t *testing.T) {
 	r := &receiver{}
 	s := begin(t, deliver.Config{Transport: r})
 	for _, test := range []struct {
@@ -168,8 +171,18 @@ func TestSetRefuses(t *testing.T) {
 		{deliver.Config{Name: "channel", Transport: r}, "dead letters are needed"},
 		{deliver.Config{Name: "channel", URL: "ftp://x", DeadLetters: &letterBox{}}, "url: it must begin with http"},
 	} {
-		if err := s.Set(test.config); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := s.Prepare(test.config); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%v, want %s", err, test.want)
 		}
+	}
+	// What is discarded changes nothing, and is closed.
+	unused := &closing{}
+	next, err := s.Prepare(deliver.Config{Name: "channel", Transport: unused, DeadLetters: &letterBox{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.Discard()
+	if !unused.closed.Load() {
+		t.Error("what was discarded is not closed")
 	}
 }

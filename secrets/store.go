@@ -182,9 +182,11 @@ func (s *Store) read(ctx context.Context, wanted func(*secret) bool) []error {
 	for i, kept := range due {
 		g.Go(func() error {
 			v, err := call(ctx, kept)
-			if ctx.Err() == nil {
-				errs[i] = s.note(kept, v, err)
+			if ctx.Err() != nil { // it says nothing of the service
+				errs[i] = fmt.Errorf("read secret %s: %w", kept.id, context.Cause(ctx))
+				return nil
 			}
+			errs[i] = s.note(kept, v, err)
 			return nil
 		})
 	}

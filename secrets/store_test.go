@@ -249,6 +249,12 @@ func TestLoad(t *testing.T) {
 		if err == nil || strings.Count(err.Error(), "\n") != 2 || !strings.HasPrefix(err.Error(), "read secret a: context deadline exceeded\nread secret arn:") {
 			t.Errorf("%v", err)
 		}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		f.Value("c", "")
+		if err := f.Load(short); err == nil || err.Error() != "read secret c: context deadline exceeded" {
+			t.Errorf("cut off: %v", err)
+		}
 		if f.regions[0] != "eu-central-1" || f.regions[1] != "" {
 			t.Errorf("regions %q", f.regions)
 		}

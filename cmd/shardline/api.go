@@ -22,7 +22,7 @@ func (a *app) listenAPI(store checkpoint.Store, sources []pipeline.SourceConfig,
 	}
 	api := control.NewAPI(control.APIConfig{Metrics: m, Logger: a.logger, Token: token(c.Listen.Token), Control: control.New(control.Config{
 		Store: store, Format: checkpoint.KeyFormat(c.Leases.KeyFormat), SharedWithKCL: c.Leases.SharedWithKCL, Every: c.Leases.Failover / 10,
-		Destinations: func() []string { return destinationNames(c) }, Sources: controlled(sources), Local: a.local,
+		Destinations: func() []string { return destinationNames(a.current()) }, Sources: controlled(sources), Local: a.local,
 	})})
 	listener := metrics.NewListener("api", c.Listen.API, api, a.logger)
 	address, err := listener.Listen()
@@ -71,8 +71,8 @@ func controlled(sources []pipeline.SourceConfig) func(context.Context) ([]contro
 
 // local is what this worker knows of its destinations.
 func (a *app) local() map[string]control.Local {
-	all := make(map[string]control.Local, len(a.destinations))
-	for _, d := range a.destinations {
+	all := make(map[string]control.Local)
+	for _, d := range a.all() {
 		s := d.State()
 		all[s.Name] = control.Local{Held: s.Held, Reason: s.Reason, Since: s.Since, InFlight: s.InFlight, OldestUnsettledSeconds: s.Oldest.Seconds()}
 	}

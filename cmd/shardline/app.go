@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,16 +29,29 @@ import (
 
 // app is one worker process, wired: newApp starts nothing, Run blocks.
 type app struct {
-	config       *config.Config
-	logger       *zap.Logger
-	server       *metrics.Server
-	api          *metrics.Listener // nil: none
-	worker       *pipeline.Worker
-	secrets      *secrets.Store
+	logger   *zap.Logger
+	level    zap.AtomicLevel // of logger
+	metrics  *reloadMetrics
+	server   *metrics.Server
+	api      *metrics.Listener // nil: none
+	worker   *pipeline.Worker
+	secrets  *secrets.Store
+	services services
+	shared   delivering
+	queues   []openQueue
+	lives    map[string]func()                 // ends the credentials of a destination, by its name
+	refresh  []func(ctx context.Context) error // credentials, one per role
+	cleanups []func() error                    // run last to first
+
+	mu           sync.Mutex
+	config       *config.Config // in force
 	destinations []*deliver.Destination
-	services     services
-	refresh      []func(ctx context.Context) error // credentials, one per role
-	cleanups     []func() error                    // run last to first
+}
+
+// openQueue is a dead letter queue that may be written to.
+type openQueue struct {
+	config  config.DeadLetterQueue
+	letters deliver.DeadLetters
 }
 
 // appMetrics are the metrics of all packages.
@@ -46,17 +61,18 @@ type appMetrics struct {
 	pipeline   *pipeline.Metrics
 	deliver    *deliver.Metrics
 	secrets    *secrets.Metrics
+	reload     *reloadMetrics
 	api        *control.APIMetrics
 }
 
 func newAppMetrics(reg prometheus.Registerer) appMetrics {
-	return appMetrics{consumers.NewMetrics(reg), checkpoint.NewMetrics(reg), pipeline.NewMetrics(reg), deliver.NewMetrics(reg), secrets.NewMetrics(reg), control.NewAPIMetrics(reg)}
+	return appMetrics{consumers.NewMetrics(reg), checkpoint.NewMetrics(reg), pipeline.NewMetrics(reg), deliver.NewMetrics(reg), secrets.NewMetrics(reg), newReloadMetrics(reg), control.NewAPIMetrics(reg)}
 }
 
 // newApp wires everything in one straight line. When it fails, what it had
 // acquired is given back.
-func newApp(ctx context.Context, cfg *config.Config, env environment, logger *zap.Logger) (_ *app, err error) {
-	a := &app{config: cfg, logger: logger}
+func newApp(ctx context.Context, cfg *config.Config, env environment, level zap.AtomicLevel, logger *zap.Logger) (_ *app, err error) {
+	a := &app{config: cfg, level: level, logger: logger, lives: make(map[string]func())}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -82,18 +98,20 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 	a.secrets = newSecrets(&a.services, m.secrets)
 	bindSecrets(cfg, a.secrets)
 
-	shared := delivering{config: cfg, services: &a.services, letters: make(map[string]deliver.DeadLetters), gzip: deliver.NewGzip(), env: env, metrics: m.deliver, logger: logger}
-	for _, q := range cfg.DeadLetterQueues {
-		file, err := deliver.NewFileDeadLetters(q.Path, logger)
-		if err != nil {
-			return nil, fmt.Errorf("dead_letter_queues: %s: %w", q.Name, err)
-		}
-		a.cleanups = append(a.cleanups, file.Close)
-		shared.letters[q.Name] = env.hooks.letters(file)
+	a.metrics = m.reload
+	a.shared = delivering{config: cfg, services: &a.services, gzip: deliver.NewGzip(), env: env, metrics: m.deliver, logger: logger}
+	shared := &a.shared
+	if shared.letters, err = a.openQueues(cfg); err != nil {
+		return nil, err
 	}
 	subscriptions := make(map[string]pipeline.Subscription)
 	for i := range cfg.Destinations {
-		d, err := shared.destination(&cfg.Destinations[i])
+		made, discard, err := shared.made(&cfg.Destinations[i])
+		if err != nil {
+			return nil, err
+		}
+		a.lives[made.Name] = discard
+		d, err := deliver.New(made)
 		if err != nil {
 			return nil, err
 		}
@@ -153,18 +171,35 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, logger *za
 	return a, nil
 }
 
-// Run works until ctx ends, then drains. The metrics server is the last to
-// stop.
-func (a *app) Run(ctx context.Context) error {
+// openQueues opens the dead letter queues of a configuration, those that are not
+// open yet, and returns all of it by name. One that no configuration names any
+// more stays open: somebody may be writing to it.
+func (a *app) openQueues(c *config.Config) (map[string]deliver.DeadLetters, error) {
+	letters := make(map[string]deliver.DeadLetters, len(c.DeadLetterQueues))
+	for _, q := range c.DeadLetterQueues {
+		i := slices.IndexFunc(a.queues, func(o openQueue) bool { return reflect.DeepEqual(o.config, q) })
+		if i < 0 {
+			file, err := deliver.NewFileDeadLetters(q.Path, a.logger)
+			if err != nil {
+				return nil, fmt.Errorf("dead_letter_queues: %s: %w", q.Name, err)
+			}
+			a.cleanups = append(a.cleanups, file.Close)
+			i = len(a.queues)
+			a.queues = append(a.queues, openQueue{q, a.shared.env.hooks.letters(file)})
+		}
+		letters[q.Name] = a.queues[i].letters
+	}
+	return letters, nil
+}
+
+// Run works until ctx ends, then drains; meanwhile each hangup has the
+// configuration loaded and applied anew. The metrics server is the last to stop.
+func (a *app) Run(ctx context.Context, hangups <-chan os.Signal, load func() (*config.Config, error)) error {
 	// The drain still needs credentials and is still watched.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var all sync.WaitGroup
 	for _, refresh := range a.refresh {
-		all.Go(func() {
-			if err := refresh(background); err != nil && background.Err() == nil {
-				a.logger.Error("credentials are no longer refreshed", zap.Error(err))
-			}
-		})
+		all.Go(func() { a.keepFresh(background, refresh) })
 	}
 	all.Go(func() { a.watchdog(background) })
 	all.Go(func() {
@@ -180,12 +215,45 @@ func (a *app) Run(ctx context.Context) error {
 		})
 	}
 	notify(a.logger, daemon.SdNotifyReady)
-	loadSecrets(ctx, a.secrets)
+	_ = loadSecrets(ctx, a.secrets)                  // it is logged, and tried again
 	all.Go(func() { _ = a.secrets.Run(background) }) // ends with it, and has no other outcome
+	a.services.refresh = func(run func(context.Context) error) { all.Go(func() { a.keepFresh(background, run) }) }
+	all.Go(func() { a.reloads(ctx, hangups, load) })
 	err := a.worker.Run(ctx)
 	stop()
 	all.Wait()
 	return errors.Join(err, a.close())
+}
+
+// keepFresh refreshes credentials until ctx ends.
+func (a *app) keepFresh(ctx context.Context, refresh func(context.Context) error) {
+	if err := refresh(ctx); err != nil && ctx.Err() == nil {
+		a.logger.Error("credentials are no longer refreshed", zap.Error(err))
+	}
+}
+
+// current is the configuration in force.
+func (a *app) current() *config.Config {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.config
+}
+
+// all are the destinations.
+func (a *app) all() []*deliver.Destination {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.destinations
+}
+
+// destination is the destination of that name; nil when there is none.
+func (a *app) destination(name string) *deliver.Destination {
+	for _, d := range a.all() {
+		if d.Name() == name {
+			return d
+		}
+	}
+	return nil
 }
 
 // close gives back what newApp acquired, last first.
@@ -223,7 +291,7 @@ func (a *app) watchdog(ctx context.Context) {
 
 // ready answers /readyz: sources and destinations are details.
 func (a *app) ready() metrics.Readiness {
-	r := metrics.Readiness{Ready: true, Leases: metrics.LeaseState{Table: a.config.LeaseTable(), Held: a.worker.Held()}}
+	r := metrics.Readiness{Ready: true, Leases: metrics.LeaseState{Table: a.current().LeaseTable(), Held: a.worker.Held()}}
 	if err := a.worker.Ready(); err != nil {
 		r.Ready, r.Reason = false, err.Error()
 	}
@@ -234,7 +302,7 @@ func (a *app) ready() metrics.Readiness {
 		}
 		r.Sources = append(r.Sources, state)
 	}
-	for _, d := range a.destinations {
+	for _, d := range a.all() {
 		s := d.State()
 		r.Destinations = append(r.Destinations, metrics.DestinationState{Name: s.Name, Held: s.Held, Reason: s.Reason,
 			Since: s.Since, InFlight: s.InFlight, OldestUnsettledSeconds: s.Oldest.Seconds()})

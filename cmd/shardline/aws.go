@@ -33,3 +33,19 @@ func (s *services) config(of, region string, r *config.Role) aws.Config {
 	}
 	return c
 }
+
+// scoped is s for one user of it: end ends the refreshing of its credentials,
+// and of nobody else's.
+func (s *services) scoped() (own *services, end func()) {
+	life, end := context.WithCancel(context.Background())
+	copied := *s
+	copied.refresh = func(run func(context.Context) error) {
+		s.refresh(func(ctx context.Context) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(life, cancel)()
+			return run(ctx)
+		})
+	}
+	return &copied, end
+}

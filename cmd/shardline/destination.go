@@ -22,9 +22,17 @@ type delivering struct {
 	logger   *zap.Logger
 }
 
-// destination makes a destination of its part of the configuration.
-func (s *delivering) destination(c *config.Destination) (*deliver.Destination, error) {
-	d := deliver.Config{
+// made is what a destination is made of, by its part of the configuration.
+// Discard ends what keeps its credentials fresh; after an error that has ended.
+func (s delivering) made(c *config.Destination) (d deliver.Config, discard func(), err error) {
+	s.services, discard = s.services.scoped()
+	defer func() {
+		if err != nil {
+			discard()
+		}
+	}()
+
+	d = deliver.Config{
 		Name: c.Name, Timeout: c.Timeout, Concurrency: c.Concurrency,
 		Retry: deliver.RetryPolicy{Initial: c.Retry.Initial, Max: c.Retry.Max, Multiplier: c.Retry.Multiplier,
 			MaxAttempts: c.Retry.MaxAttempts, MaxAge: c.Retry.MaxAge},
@@ -47,18 +55,18 @@ func (s *delivering) destination(c *config.Destination) (*deliver.Destination, e
 	}
 	transport, err := s.transport(c)
 	if err != nil {
-		return nil, fmt.Errorf("destination %s: %w", c.Name, err)
+		return d, discard, fmt.Errorf("destination %s: %w", c.Name, err)
 	}
 	if transport == nil && s.env.hooks != nil {
 		if transport, err = deliver.NewHTTP(d); err != nil {
-			return nil, err
+			return d, discard, err
 		}
 	}
 	if s.env.hooks != nil {
 		transport = s.env.hooks.transport(transport)
 	}
 	d.Transport = transport
-	return deliver.New(d)
+	return d, discard, nil
 }
 
 func auth(c config.Auth) deliver.Auth {

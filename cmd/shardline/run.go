@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -22,14 +24,22 @@ func newRunCommand(env environment) *cobra.Command {
 
 SIGTERM or SIGINT: stops reading, waits for what is in flight up to
 pipeline.drain_timeout, saves, releases its leases and exits 0.
-A second signal ends the process at once.`,
+A second signal ends the process at once.
+
+SIGHUP: reads the configuration again and applies it, all of it or nothing: the
+log says what changed, what is wrong, or what needs a restart.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(env, file)
 			if err != nil {
 				return err
 			}
-			return runDaemon(cmd.Context(), cfg, env)
+			return runDaemon(cmd.Context(), cfg, env, func() (*config.Config, error) {
+				if file == "-" {
+					return nil, errors.New("it came from standard input, which cannot be read again: restart the worker")
+				}
+				return config.Load(file, env.getenv, nil)
+			})
 		},
 	}
 	configFlag(cmd, &file)
@@ -37,14 +47,18 @@ A second signal ends the process at once.`,
 }
 
 // runDaemon runs until the first signal, then drains; a second one ends the
-// process at once.
-func runDaemon(ctx context.Context, cfg *config.Config, env environment) error {
-	logger, err := newLogger(cfg.Log, env.stderr)
+// process at once. At SIGHUP load reads the configuration again.
+func runDaemon(ctx context.Context, cfg *config.Config, env environment, load func() (*config.Config, error)) error {
+	hangups := make(chan os.Signal, 1) // those that come during a reload are one more
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	level, err := zap.ParseAtomicLevel(cfg.Log.Level)
 	if err != nil {
-		return err
+		return fmt.Errorf("log.level: %w", err)
 	}
+	logger := newLoggerAt(level, cfg.Log.Format, env.stderr)
 	defer logger.Sync() //nolint:errcheck // standard error cannot be synced
-	a, err := newApp(ctx, cfg, env, logger)
+	a, err := newApp(ctx, cfg, env, level, logger)
 	if err != nil {
 		return err
 	}
@@ -58,7 +72,7 @@ func runDaemon(ctx context.Context, cfg *config.Config, env environment) error {
 		logger.Info("stopping: no more reading; draining, saving and releasing leases",
 			zap.Duration("drain_timeout", cfg.Pipeline.DrainTimeout))
 	})
-	err = a.Run(ctx)
+	err = a.Run(ctx, hangups, load)
 	quiet() // it ended by itself: the function above must not speak of a stop
 	if err != nil {
 		return fmt.Errorf("run: %w", err)

@@ -25,17 +25,14 @@ func newSecrets(s *services, m *secrets.Metrics) *secrets.Store {
 	}})
 }
 
-// bindSecrets lets a configuration's secrets come from the store, and returns
-// the names of those that do.
-func bindSecrets(c *config.Config, store *secrets.Store) (ids []string) {
+// bindSecrets lets a configuration's secrets come from the store.
+func bindSecrets(c *config.Config, store *secrets.Store) {
 	for _, s := range c.Secrets() {
 		if id, field, ok := s.SecretsManager(); ok {
 			v := store.Value(id, field)
 			s.Bind(v.Text, v.Refused)
-			ids = append(ids, id)
 		}
 	}
-	return ids
 }
 
 // trySecrets reads each secret once, and the fields of it that the configuration
@@ -63,8 +60,18 @@ func trySecrets(ctx context.Context, c *config.Config, s *services, who string) 
 
 // loadSecrets reads what has not been read yet. What fails is logged, and read
 // again in the background.
-func loadSecrets(ctx context.Context, store *secrets.Store) {
+func loadSecrets(ctx context.Context, store *secrets.Store) error {
 	ctx, cancel := context.WithTimeout(ctx, secretsWait)
 	defer cancel()
-	_ = store.Load(ctx)
+	return store.Load(ctx)
+}
+
+// secretIDs are the names of the secrets of AWS Secrets Manager.
+func secretIDs(c *config.Config) (ids []string) {
+	for _, s := range c.Secrets() {
+		if id, _, ok := s.SecretsManager(); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }

@@ -29,19 +29,20 @@ import (
 
 // app is one worker process, wired: newApp starts nothing, Run blocks.
 type app struct {
-	logger   *zap.Logger
-	level    zap.AtomicLevel // of logger
-	metrics  *reloadMetrics
-	server   *metrics.Server
-	api      *metrics.Listener // nil: none
-	worker   *pipeline.Worker
-	secrets  *secrets.Store
-	services services
-	shared   delivering
-	queues   []openQueue
-	lives    map[string]func()                 // ends the credentials of a destination, by its name
-	refresh  []func(ctx context.Context) error // credentials, one per role
-	cleanups []func() error                    // run last to first
+	logger        *zap.Logger
+	level         zap.AtomicLevel // of logger
+	metrics       *reloadMetrics
+	server        *metrics.Server
+	api           *metrics.Listener // nil: none
+	worker        *pipeline.Worker
+	secrets       *secrets.Store
+	services      services
+	shared        delivering
+	queues        []openQueue
+	letterMetrics *deliver.LetterMetrics
+	lives         map[string]func()                 // ends the credentials of a destination, by its name
+	refresh       []func(ctx context.Context) error // credentials, one per role
+	cleanups      []func() error                    // run last to first
 
 	mu           sync.Mutex
 	config       *config.Config // in force
@@ -60,13 +61,14 @@ type appMetrics struct {
 	checkpoint *checkpoint.Metrics
 	pipeline   *pipeline.Metrics
 	deliver    *deliver.Metrics
+	letters    *deliver.LetterMetrics
 	secrets    *secrets.Metrics
 	reload     *reloadMetrics
 	api        *control.APIMetrics
 }
 
 func newAppMetrics(reg prometheus.Registerer) appMetrics {
-	return appMetrics{consumers.NewMetrics(reg), checkpoint.NewMetrics(reg), pipeline.NewMetrics(reg), deliver.NewMetrics(reg), secrets.NewMetrics(reg), newReloadMetrics(reg), control.NewAPIMetrics(reg)}
+	return appMetrics{consumers.NewMetrics(reg), checkpoint.NewMetrics(reg), pipeline.NewMetrics(reg), deliver.NewMetrics(reg), deliver.NewLetterMetrics(reg), secrets.NewMetrics(reg), newReloadMetrics(reg), control.NewAPIMetrics(reg)}
 }
 
 // newApp wires everything in one straight line. When it fails, what it had
@@ -98,7 +100,7 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, level zap.
 	a.secrets = newSecrets(&a.services, m.secrets)
 	bindSecrets(cfg, a.secrets)
 
-	a.metrics = m.reload
+	a.metrics, a.letterMetrics = m.reload, m.letters
 	a.shared = delivering{config: cfg, services: &a.services, gzip: deliver.NewGzip(), env: env, metrics: m.deliver, logger: logger}
 	shared := &a.shared
 	if shared.letters, err = a.openQueues(cfg); err != nil {
@@ -176,16 +178,17 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, level zap.
 // more stays open: somebody may be writing to it.
 func (a *app) openQueues(c *config.Config) (map[string]deliver.DeadLetters, error) {
 	letters := make(map[string]deliver.DeadLetters, len(c.DeadLetterQueues))
-	for _, q := range c.DeadLetterQueues {
-		i := slices.IndexFunc(a.queues, func(o openQueue) bool { return reflect.DeepEqual(o.config, q) })
+	for n := range c.DeadLetterQueues {
+		q := &c.DeadLetterQueues[n]
+		i := slices.IndexFunc(a.queues, func(o openQueue) bool { return reflect.DeepEqual(o.config, *q) })
 		if i < 0 {
-			file, err := deliver.NewFileDeadLetters(q.Path, a.logger)
+			queue, err := newLetters(c, q, &a.services, a.logger)
 			if err != nil {
-				return nil, fmt.Errorf("dead_letter_queues: %s: %w", q.Name, err)
+				return nil, err
 			}
-			a.cleanups = append(a.cleanups, file.Close)
+			a.cleanups = append(a.cleanups, queue.Close)
 			i = len(a.queues)
-			a.queues = append(a.queues, openQueue{q, a.shared.env.hooks.letters(file)})
+			a.queues = append(a.queues, openQueue{*q, a.letterMetrics.Watch(q.Name, a.shared.env.hooks.letters(queue))})
 		}
 		letters[q.Name] = a.queues[i].letters
 	}

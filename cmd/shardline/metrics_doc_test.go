@@ -24,6 +24,7 @@ func TestMetricsDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
+	m.letters.Watch("example", nil)
 	families, err := r.Families()
 	if err != nil {
 		t.Fatal(err)

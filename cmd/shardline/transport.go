@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"go.uber.org/zap"
@@ -38,7 +37,7 @@ func (s *delivering) transport(c *config.Destination) (deliver.Transport, error)
 	case config.TypeSNS:
 		return amazon.NewSNS(amazon.SNSConfig{Client: sns.NewFromConfig(s.services.config(of, c.TopicRegion(), c.Role)), TopicARN: c.Topic, Batching: batching}), nil
 	case config.TypeS3:
-		return amazon.NewS3(amazon.S3Config{Client: s3.NewFromConfig(s.services.config(of, c.BucketRegion(s.config), c.Role)), Bucket: c.Bucket, Prefix: c.Prefix,
+		return amazon.NewS3(amazon.S3Config{Client: objects(s.services.config(of, c.BucketRegion(s.config), c.Role)), Bucket: c.Bucket, Prefix: c.Prefix,
 			Name: c.Name, Batching: batching}), nil
 	case config.TypeFile:
 		return deliver.NewFile(c.Path, s.logger.With(zap.String("destination", c.Name)))

@@ -19,7 +19,6 @@ import (
 	"github.com/shardline/shardline/cmd/shardline/config"
 	"github.com/shardline/shardline/consumers"
 	"github.com/shardline/shardline/pipeline"
-	"github.com/shardline/shardline/pipeline/deliver"
 )
 
 // triedAtOnce bounds the sources and tables that are tried at the same time.
@@ -95,6 +94,18 @@ func tryAWS(ctx context.Context, cfg *config.Config) ([]triedLine, error) {
 			})
 		}
 	}
+	letterLines := make([][]triedLine, len(cfg.DeadLetterQueues))
+	for i := range cfg.DeadLetterQueues {
+		q := &cfg.DeadLetterQueues[i]
+		if !own && q.Type != config.TypeFile {
+			letterLines[i] = []triedLine{notTried("dead letters "+q.Name, q.Type, q.Name, needOwn)}
+			continue
+		}
+		g.Go(func() error {
+			letterLines[i] = tryLetters(ctx, cfg, q, base, start, who)
+			return nil
+		})
+	}
 	var secretLines []triedLine
 	g.Go(func() error {
 		if own {
@@ -105,8 +116,8 @@ func tryAWS(ctx context.Context, cfg *config.Config) ([]triedLine, error) {
 	_ = g.Wait() // none returns an error
 	lines = append(lines, slices.Concat(slots...)...)
 	lines = append(lines, secretLines...)
-	for _, q := range cfg.DeadLetterQueues {
-		lines = append(lines, lineOf("dead letters "+q.Name, checkpoint.Tried{Call: "write", Of: q.Path, Err: deliver.TryFile(q.Path)}, who, nil))
+	for _, some := range letterLines {
+		lines = append(lines, some...)
 	}
 	return lines, nil
 }
@@ -150,7 +161,8 @@ func tryOwn(ctx context.Context, cfg *config.Config, start func(func(context.Con
 
 // assumes says whether the configuration has a role.
 func assumes(cfg *config.Config) bool {
-	return cfg.AWS.Role != nil || slices.ContainsFunc(cfg.Sources, func(s config.Source) bool { return s.Role != nil })
+	return cfg.AWS.Role != nil || slices.ContainsFunc(cfg.Sources, func(s config.Source) bool { return s.Role != nil }) ||
+		slices.ContainsFunc(cfg.DeadLetterQueues, func(q config.DeadLetterQueue) bool { return q.Role != nil })
 }
 
 func notTried(thing, check, of, why string) triedLine {

@@ -380,3 +380,46 @@ func makeTable(t *testing.T, client *dynamodb.Client, table, key string) {
 		t.Fatal(err)
 	}
 }
+
+// Dead letter queues are looked at with their own roles; a right that only
+// looking needs is none that a worker lacks.
+func TestValidateAWSLetters(t *testing.T) {
+	a := &awsTrial{edit: func(config string) string {
+		return config + `  - {name: queue, type: sqs, queue: "https://sqs.eu-west-1.amazonaws.com/` + hotelsAccount + `/failed", s3: {bucket: letters}}
+  - {name: gone, type: sqs, queue: "https://sqs.eu-west-1.amazonaws.com/` + tablesAccount + `/none.fifo"}
+  - {name: objects, type: s3, bucket: letters, role: {arn: "arn:aws:iam::` + tablesAccount + `:role/nobody"}}
+`
+	}}
+	a.secrets = func(t *testing.T) {
+		arn, err := a.server.CreateQueue(hotelsAccount, testRegion, "failed", nil)
+		if err == nil {
+			err = a.server.AllowAccount(arn, tablesAccount)
+		}
+		if err == nil {
+			_, err = a.server.CreateBucket(tablesAccount, testRegion, "letters")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, _, lines := a.run(t)
+	if code != 1 {
+		t.Errorf("exit code %d, want 1: a role is missing", code)
+	}
+	got := map[string]string{}
+	for _, l := range lines {
+		if strings.HasPrefix(l.Thing, "dead letters ") {
+			got[l.Thing+" "+l.Check+" "+l.Of] = l.Result + " " + l.Missing
+		}
+	}
+	want := map[string]string{
+		"dead letters failed write " + filepath.Join(a.directory, "failed.jsonl"):                                      "ok ",
+		"dead letters queue sqs:GetQueueAttributes https://sqs.eu-west-1.amazonaws.com/" + hotelsAccount + "/failed":   "not_tried ",
+		"dead letters queue s3:ListBucket arn:aws:s3:::letters":                                                        "not_tried ",
+		"dead letters gone sqs:GetQueueAttributes https://sqs.eu-west-1.amazonaws.com/" + tablesAccount + "/none.fifo": "not_tried ",
+		"dead letters objects sts:AssumeRole arn:aws:iam::" + tablesAccount + ":role/nobody":                           "missing sts:AssumeRole",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("lines %v, want %v", got, want)
+	}
+}

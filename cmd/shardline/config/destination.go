@@ -187,17 +187,3 @@ type Auth struct {
 	// The header's value of `header`.
 	Value Secret `yaml:"value"`
 }
-
-// DeadLetterQueue is where records go that nobody can deliver, read or key.
-type DeadLetterQueue struct {
-	// The name that `dead_letters` fields refer to: letters, digits, `-`, `_`,
-	// `.`; at most 64; unique among queues.
-	Name string `yaml:"name" required:"true"`
-	// `file`: JSON lines in a local file, synced before the record counts as
-	// done.
-	Type string `yaml:"type" required:"true" enum:"file" later:"sqs,kinesis,s3" selects:"true"`
-	// The file of `file`, created when missing, in a folder that exists. A
-	// relative path is relative to the configuration file's folder. It should
-	// be on storage that outlives the worker.
-	Path string `yaml:"path"`
-}

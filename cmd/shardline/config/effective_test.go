@@ -144,6 +144,10 @@ func TestFull(t *testing.T) {
 
 	equal("queue", c.DeadLetterQueue("failed").Path, filepath.Join(folder, "failed.jsonl"))
 	equal("queue", c.DeadLetterQueue("elsewhere").Path, "/var/lib/shardline/failed.jsonl")
+	equal("queue's region", c.DeadLetterQueue("queue").QueueRegion(c), "eu-central-1")
+	equal("queue's session", c.DeadLetterQueue("queue").Role.SessionName, c.Application)
+	equal("overflow's region", c.DeadLetterQueue("queue").OverflowRegion(c), "eu-west-3")
+	equal("overflow's region", c.DeadLetterQueue("stream").OverflowRegion(c), "eu-west-1")
 }
 
 // TestSources is the three places of a configuration's text, and the name

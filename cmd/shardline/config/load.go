@@ -188,7 +188,9 @@ func (l *loading) resolved(c *Config) {
 		}
 	}
 	for i := range c.DeadLetterQueues {
-		if q := &c.DeadLetterQueues[i]; q.Path != "" {
+		q := &c.DeadLetterQueues[i]
+		name(q.Role)
+		if q.Path != "" {
 			q.Path = d.resolve(q.Path)
 		}
 	}

@@ -306,22 +306,6 @@ func (l *loading) queue(c *Config, path, name string) {
 	l.addf(path, "there is no dead letter queue named %s%s", l.found(path), suggestion)
 }
 
-func (l *loading) queues(c *Config) {
-	names, paths := map[string]string{}, map[string]string{}
-	for i := range c.DeadLetterQueues {
-		q, path := &c.DeadLetterQueues[i], fmt.Sprintf("dead_letter_queues[%d]", i)
-		l.name(path+".name", q.Name, names)
-		switch {
-		case q.Path == "":
-			l.addf(path+".path", "the file's path is required with type: file")
-		case paths[q.Path] != "":
-			l.addf(path+".path", "the same file as %s: each queue has its own", l.where(paths[q.Path], path))
-		default:
-			paths[q.Path] = path
-		}
-	}
-}
-
 func (l *loading) positive(path string, value time.Duration) {
 	if value <= 0 {
 		l.addf(path, "%s is not allowed; allowed: above 0", l.found(path))

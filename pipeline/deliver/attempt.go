@@ -105,9 +105,7 @@ func (d *Destination) settle(l *lane) {
 	if next == nil {
 		delete(a.lanes, l.key)
 		d.recycle(l)
-		if d.take(a) {
-			d.kick()
-		}
+		d.hungry.push(a)
 		return
 	}
 	l.reset(next)

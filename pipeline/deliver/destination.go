@@ -29,6 +29,7 @@ type Destination struct {
 	sending *sending // that attempts begin with
 	policy
 	attached map[*pipeline.Cursor]*attachment
+	hungry   hungry    // attachments whose cursors may have more to take
 	ready    queue     // lanes to attempt
 	refused  queue     // lanes whose dead letter is to be written: a hold does not stop them
 	waiting  timetable // lanes that are due later
@@ -93,22 +94,59 @@ func (d *Destination) Wake(c *pipeline.Cursor) {
 	}
 }
 
-// take makes lanes for what the cursor has. It says whether there was any.
-// d.mu is held.
+// take makes lanes for what the cursor has, as far as they are needed now, but
+// takes one entry at least: that lets a cursor change its way. It says whether
+// a lane was made. d.mu is held.
 func (d *Destination) take(a *attachment) bool {
-	if a.closed || a.limit != noLimit {
-		return false
+	took := d.takeOne(a)
+	d.hungry.push(a)
+	return d.refill() || took
+}
+
+// takeTo makes lanes for what the cursor has up to an index. d.mu is held.
+func (d *Destination) takeTo(a *attachment, index uint64) {
+	for a.taken < index && d.takeOne(a) {
 	}
+}
+
+// refill makes lanes until as many are ready as may be in flight: with more,
+// every destination would have a lane for every key in the window, and with the
+// oldest entry of each shard in turn none waits for another's. It says whether
+// it made any. d.mu is held.
+func (d *Destination) refill() bool {
 	took := false
-	for e := a.cursor.Next(); e != nil; e = a.cursor.Next() {
-		if a.lanes[e.Key] == nil {
-			l := d.newLane(a, e)
-			a.lanes[e.Key] = l
-			d.ready.push(l)
+	for d.ready.n < d.concurrency {
+		a := d.hungry.pop()
+		if a == nil {
+			break
+		}
+		if d.takeOne(a) {
 			took = true
+			d.hungry.push(a)
 		}
 	}
 	return took
+}
+
+// takeOne takes an entry, and makes a lane when its key has none; false: there
+// is no entry. d.mu is held.
+func (d *Destination) takeOne(a *attachment) bool {
+	if a.closed || a.limit != noLimit {
+		return false
+	}
+	e := a.cursor.Next()
+	if e == nil {
+		return false
+	}
+	if a.cursor.Way(e) == pipeline.Main {
+		a.taken = e.Index
+	}
+	if a.lanes[e.Key] == nil {
+		l := d.newLane(a, e)
+		a.lanes[e.Key] = l
+		d.ready.push(l)
+	}
+	return true
 }
 
 // Leave implements pipeline.Subscriber. Lanes whose records were attempted
@@ -134,7 +172,7 @@ func (d *Destination) Leave(c *pipeline.Cursor, way pipeline.Way) {
 	d.drop(dropped)
 	c.Left(way)
 	if way == pipeline.Main {
-		a.begun = 0 // it counts entries of that log
+		a.begun, a.taken = 0, 0 // they count entries of that log
 	}
 	d.take(a) // keys may have been unparked
 	d.kick()
@@ -148,6 +186,7 @@ func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
 	if a == nil || d.hold.on {
 		return false // it is not a few keys
 	}
+	d.takeTo(a, upTo) // what was not even taken may be stuck, too
 	var stuck []*lane
 	for _, l := range a.lanes {
 		if l.entry.Index <= upTo && c.Way(l.entry) == pipeline.Main {
@@ -265,6 +304,7 @@ func (d *Destination) Detach(c *pipeline.Cursor) {
 		return
 	}
 	a.closed = true
+	d.hungry.drop(a)
 	d.ready.dropIf(func(l *lane) bool { return l.of == a })
 	d.refused.dropIf(func(l *lane) bool { return l.of == a })
 	for _, l := range a.lanes {

@@ -82,3 +82,14 @@ func Compress(data []byte) []byte { return compress(data) }
 
 // FailedAnswer is what a request without an answer means.
 func FailedAnswer(ctx context.Context, err error) Answer { return failedAnswer(ctx, err) }
+
+// Lanes is how many lanes there are.
+func (d *Destination) Lanes() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for _, a := range d.attached {
+		n += len(a.lanes)
+	}
+	return n
+}

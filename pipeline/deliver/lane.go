@@ -17,6 +17,9 @@ type attachment struct {
 	cancel context.CancelFunc
 	lanes  map[string]*lane // by key; bounded by the entries of the shard's log
 
+	taken   uint64        // the index that was taken last on the main way
+	hungry  bool          // it stands in the destination's queue of those
+	next    *attachment   // hungry: behind it in that queue
 	begun   uint64        // the highest index on the main way that was attempted
 	limit   uint64        // no attempt above it; set by Drain, else no limit
 	closed  bool          // by Detach, or the tenure is over: nothing starts
@@ -70,6 +73,46 @@ type lane struct {
 // reset forgets what an entry's attempts have left.
 func (l *lane) reset(e *pipeline.Entry) {
 	*l = lane{of: l.of, key: l.key, entry: e}
+}
+
+// hungry is a first-in, first-out queue of attachments whose cursors may have
+// entries that were not taken yet.
+type hungry struct{ front, back *attachment }
+
+func (q *hungry) push(a *attachment) {
+	if a.hungry {
+		return
+	}
+	a.hungry, a.next = true, nil
+	if q.back == nil {
+		q.front = a
+	} else {
+		q.back.next = a
+	}
+	q.back = a
+}
+
+func (q *hungry) pop() *attachment {
+	a := q.front
+	if a == nil {
+		return nil
+	}
+	if q.front = a.next; q.front == nil {
+		q.back = nil
+	}
+	a.hungry, a.next = false, nil
+	return a
+}
+
+// drop removes an attachment.
+func (q *hungry) drop(a *attachment) {
+	var rest hungry
+	for b := q.pop(); b != nil; b = q.pop() {
+		if b != a {
+			rest.push(b)
+		}
+	}
+	*q = rest
 }
 
 // queue is a first-in, first-out queue of lanes.

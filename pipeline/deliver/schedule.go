@@ -112,6 +112,9 @@ func (d *Destination) begin() *lane {
 	for d.running <= d.concurrency { // else it was lowered, and others go on
 		l := d.refused.pop()
 		if l == nil {
+			if d.refill() {
+				d.kick()
+			}
 			l = d.turn()
 		}
 		if l == nil {

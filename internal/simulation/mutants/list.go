@@ -169,7 +169,7 @@ var mutants = []mutant{
 		{"pipeline", `return e.retention().since(e.config.Initial).position(checkpoint.At(e.pinned)), tip`, `return e.config.Initial.position(checkpoint.Latest), tip`},
 	}},
 	{"a lane has two attempts in flight", []change{
-		{"pipeline/deliver", `		if a.lanes[e.Key] == nil {`, `		if true {`},
+		{"pipeline/deliver", `	if a.lanes[e.Key] == nil {`, `	if true {`},
 		{"pipeline/deliver", `	next := a.cursor.Settle(l.entry)
 `, `	next := a.cursor.Settle(l.entry)
 	next = nil

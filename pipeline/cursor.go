@@ -96,15 +96,21 @@ func (c *Cursor) Next() *Entry {
 // unsettled says whether an entry that the main way has come to is the
 // subscriber's to settle.
 func (c *Cursor) unsettled(e *Entry) bool {
-	at := c.start
-	if p, ok := c.ahead[e.Key]; ok {
-		at = p
-	}
+	at := c.atOf(e.Key)
 	before := at.Covers(e.Position, e.Arrival)
 	if !before && !c.past.Load() {
 		c.past.Store(true)
 	}
-	return !before && !e.skipped
+	return !before && !e.skipped(at)
+}
+
+// atOf is the position up to which everything of a key was settled before the
+// main way.
+func (c *Cursor) atOf(key string) checkpoint.Position {
+	if p, ok := c.ahead[key]; ok {
+		return p
+	}
+	return c.start
 }
 
 // Settle marks an entry that Next or Settle gave as settled. It returns the
@@ -164,7 +170,7 @@ func (c *Cursor) leftMain() {
 		}
 	}
 	for e := w.done.Load().next.Load(); e != nil && e.Index <= w.taken.Index; e = e.next.Load() {
-		if !e.skipped && w.settled(e.Index) && c.parked[e.Key] == nil && !reached(ahead[e.Key], e.Position) {
+		if !e.skipped(c.atOf(e.Key)) && w.settled(e.Index) && c.parked[e.Key] == nil && !reached(ahead[e.Key], e.Position) {
 			ahead[e.Key] = e.Position
 		}
 	}
@@ -187,7 +193,7 @@ func (c *Cursor) settledThrough() checkpoint.Position {
 		return c.start
 	}
 	e := w.done.Load()
-	for next := e.next.Load(); next != nil && next.skipped; next = e.next.Load() {
+	for next := e.next.Load(); next != nil && next.skip == everybody; next = e.next.Load() {
 		e = next // settled for everybody, also for who has not come to it yet
 	}
 	covered := c.start.Covers(e.Position, e.Arrival) && (c.start.IsNumber() || !c.past.Load())

@@ -17,7 +17,7 @@ type Entry struct {
 
 	log     *Log
 	before  checkpoint.Position   // of the record before it
-	skipped bool                  // settled for everybody: dead-lettered for its source
+	skip    *skip                 // who settles it without being given it; nil: nobody
 	next    atomic.Pointer[Entry] // the entry after this one; nil once the log has forgotten that
 	sameKey atomic.Pointer[Entry] // the next entry with this key; likewise
 }
@@ -32,6 +32,7 @@ type Log struct {
 	head   *Entry            // owned by the reader
 	byKey  map[string]*Entry // owned by the reader: the last entry of each key in the window
 	bytes  int64             // owned by the reader: of the entries behind tail
+	seen   *seen             // owned by the reader; nil: no record counts as a duplicate
 	passed atomic.Uint64     // index of tail
 
 	blocked atomic.Bool   // the reader waits for room
@@ -59,10 +60,11 @@ func newLog(origin checkpoint.Position) *Log {
 	return l
 }
 
-// append adds records behind the head.
+// append adds a record behind the head; skipped: it is settled for everybody.
 func (l *Log) append(r Record, skipped bool) {
-	e := &Entry{Record: r, Index: l.head.Index + 1, log: l, before: l.head.Position, skipped: skipped}
+	e := &Entry{Record: r, Index: l.head.Index + 1, log: l, before: l.head.Position, skip: everybody}
 	if !skipped {
+		e.skip = l.seen.original(&r)
 		if last := l.byKey[r.Key]; last != nil {
 			last.sameKey.Store(e)
 		}

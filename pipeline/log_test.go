@@ -41,8 +41,8 @@ func TestCursorsAgainstModel(t *testing.T) {
 				m := cursors[rng.IntN(len(cursors))]
 				if rng.IntN(3) > 0 {
 					if e := m.Next(); e != nil {
-						if int(e.Index) <= m.start || e.skipped {
-							t.Fatalf("Next gave %d, which was settled before (start %d, skipped %v)", e.Index, m.start, e.skipped)
+						if int(e.Index) <= m.start || e.skip != nil {
+							t.Fatalf("Next gave %d, which was settled before (start %d, skipped %v)", e.Index, m.start, e.skip != nil)
 						}
 						m.open = append(m.open, e)
 					}

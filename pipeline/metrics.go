@@ -16,6 +16,8 @@ type Metrics struct {
 	holes      *prometheus.GaugeVec
 	unreadable *prometheus.CounterVec
 	keyless    *prometheus.CounterVec
+	duplicates *prometheus.CounterVec
+	forgotten  *prometheus.CounterVec
 	ordered    *prometheus.GaugeVec
 
 	savedAge *prometheus.Desc
@@ -43,6 +45,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Records that could not be read or keyed and went to the dead letters of their source."}, []string{"source"}),
 		keyless: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_keyless_records_total",
 			Help: "Records without one value for the configured key, which took their partition key, by reason."}, []string{"source", "reason"}),
+		duplicates: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_duplicates_total",
+			Help: "Records that repeat an earlier one of their shard and key within the window of `deduplicate`: whoever gets that one does not get them."}, []string{"source"}),
+		forgotten: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_duplicates_forgotten_total",
+			Help: "Records that were forgotten before the window of `deduplicate` was over, since a source remembers no more: a duplicate of them is delivered."}, []string{"source"}),
 		ordered: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "shardline_pipeline_ordered_destinations",
 			Help: "Destinations that commands keep from delivering, by command; `hold_keys` are those of which single keys are held."}, []string{"command"}),
 		savedAge: prometheus.NewDesc("shardline_pipeline_saved_age_seconds",
@@ -51,7 +57,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"Bytes that the shard logs hold or have reserved for reads.", nil, nil),
 		shards: make(map[shardLabel]*checkpoint.Tenure),
 	}
-	reg.MustRegister(m.up, m.gaps, m.garbage, m.holes, m.unreadable, m.keyless, m.ordered, m)
+	reg.MustRegister(m.up, m.gaps, m.garbage, m.holes, m.unreadable, m.keyless, m.duplicates, m.forgotten, m.ordered, m)
 	m.desire(checkpoint.Desired{})
 	return m
 }

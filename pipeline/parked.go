@@ -131,7 +131,7 @@ func (c *Cursor) nextSide() *Entry {
 		_, ours := c.sidekeys[e.Key]
 		p := c.parked[e.Key]
 		switch {
-		case !ours || p == nil || e.skipped || p.at.Covers(e.Position, e.Arrival):
+		case !ours || p == nil || e.skip == everybody || p.at.Covers(e.Position, e.Arrival):
 		case !p.passed.Covers(e.Position, e.Arrival):
 			// It is the main way's, which holds it back from now on.
 			p.holding, p.complete = true, true
@@ -296,10 +296,7 @@ func (c *Cursor) Drop(e *Entry) {
 // firstAt is the position of the key of an entry on the main way that is its
 // first unsettled one. mu is held.
 func (c *Cursor) firstAt(e *Entry) checkpoint.Position {
-	at := c.start
-	if p, ok := c.ahead[e.Key]; ok {
-		at = p
-	}
+	at := c.atOf(e.Key)
 	if ordered(e.before) && !reached(at, e.before) {
 		return e.before
 	}
@@ -317,7 +314,7 @@ func (c *Cursor) leftSide() {
 	}
 	for e := w.done.Load().next.Load(); e != nil && e.Index <= w.taken.Index; e = e.next.Load() {
 		p := c.parked[e.Key]
-		if _, ours := c.sidekeys[e.Key]; ours && p != nil && !e.skipped && w.settled(e.Index) &&
+		if _, ours := c.sidekeys[e.Key]; ours && p != nil && e.skip != everybody && w.settled(e.Index) &&
 			p.passed.Covers(e.Position, e.Arrival) && !reached(p.at, e.Position) {
 			p.at = e.Position
 		}

@@ -158,6 +158,8 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 		}
 	}
 	log := newLog(p.from())
+	log.seen = s.source.newSeen(s.logger)
+	defer log.seen.close()
 	s.begin(p, log, s.info())
 	if p.save {
 		if err := s.save(ctx); err != nil {

@@ -160,3 +160,38 @@ func TestArrivalsOutOfOrder(t *testing.T) {
 		expect(t, a, "")
 	})
 }
+
+// TestDeduplicate: what a producer sends twice under one key within the window
+// is delivered once. Behind a restart, who had the first of them before it gets
+// the second too.
+func TestDeduplicate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, tape, a := &checkpoint.Memory{}, newTape("s-1"), newInbox("a")
+		source := pipeline.SourceConfig{Source: tape, Describe: describeKeyed, Subscribers: []pipeline.Subscription{{Subscriber: a}},
+			Deduplicate: &pipeline.Deduplication{Window: time.Minute, ID: func(data []byte) []byte { return data[2:] }}}
+		stop := runSource(t, store, source)
+		tape.put("s-1", "k a", "k b", "l a", "k a")
+		time.Sleep(30 * time.Second)
+		tape.put("s-1", "k b", "k c")
+		time.Sleep(time.Minute)
+		expect(t, a, "k a, k b, l a, k c")
+		tape.put("s-1", "k a", "k b") // the window is over
+		time.Sleep(30 * time.Second)
+		expect(t, a, "k a, k b")
+		tape.put("s-1", "k a")
+		time.Sleep(5 * time.Second)
+		stop()
+		expect(t, a, "")
+		if at, want := checkpointOf(t, store), checkpoint.Number("9", 0); at != want {
+			t.Errorf("checkpoint %s, want that of the duplicate, %s", at, want)
+		}
+		late := newInbox("late")
+		source.Subscribers = append(source.Subscribers, pipeline.Subscription{Subscriber: late})
+		stop = runSource(t, store, source) // late gets all, from the first on
+		tape.put("s-1", "k a")
+		time.Sleep(5 * time.Second)
+		stop()
+		expect(t, a, "k a")
+		expect(t, late, "k a, k b, l a, k c, k a, k b")
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +21,7 @@ type SourceConfig struct {
 	Initial     Initial // where a stream without leases begins
 	Describe    Describe
 	Subscribers []Subscription
+	Deduplicate *Deduplication // nil: every record is delivered
 	// Unreadable makes a record durable that Describe refuses. It is tried
 	// until it succeeds; nil: Describe refuses nothing.
 	Unreadable func(ctx context.Context, shard ShardInfo, r Record, reason error) error
@@ -55,6 +57,7 @@ type source struct {
 	logger      *zap.Logger
 	metrics     *Metrics
 	looks       chan struct{} // capacity 1: the discovery is to look now
+	seen        atomic.Int64  // records that its shards' logs remember
 	asking      chan struct{} // capacity 1: whoever has put something in calls Source.Stream
 
 	mu      sync.Mutex
@@ -80,6 +83,8 @@ func newSource(c SourceConfig, format checkpoint.KeyFormat, logger *zap.Logger, 
 	m.garbage.WithLabelValues(s.name).Set(0)
 	m.holes.WithLabelValues(s.name).Set(0)
 	m.unreadable.WithLabelValues(s.name)
+	m.duplicates.WithLabelValues(s.name)
+	m.forgotten.WithLabelValues(s.name)
 	return s
 }
 

@@ -132,7 +132,7 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, level zap.
 			return nil, err
 		}
 		a.refresh = append(a.refresh, s.Run)
-		source := pipeline.SourceConfig{Source: s, Initial: initial(c.InitialPosition), Describe: describe(c.Key)}
+		source := pipeline.SourceConfig{Source: s, Initial: initial(c.InitialPosition), Describe: describe(c.Key), Deduplicate: deduplication(c.Deduplicate)}
 		for _, name := range c.SubscriberNames(cfg) {
 			source.Subscribers = append(source.Subscribers, subscriptions[name])
 		}

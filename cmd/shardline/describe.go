@@ -77,3 +77,39 @@ func describeJSON(text string) pipeline.Describe {
 		return d, nil
 	}
 }
+
+// deduplication is what a source's records are told apart by; nil: nothing.
+func deduplication(c *config.Deduplicate) *pipeline.Deduplication {
+	if c == nil {
+		return nil
+	}
+	d := &pipeline.Deduplication{Window: c.Window}
+	switch text, isJSON := strings.CutPrefix(c.By, config.KeyJSON); {
+	case isJSON:
+		pointer, bad := jsonpointer.Parse(text)
+		d.ID = func(data []byte) []byte {
+			if bad != nil {
+				return nil
+			}
+			value, err := pointer.Find(data)
+			if err != nil {
+				return nil
+			}
+			return []byte(value)
+		}
+	case c.By == config.ByMessageID:
+		d.ID = messageID
+	default:
+		d.ID = func(data []byte) []byte { return data }
+	}
+	return d
+}
+
+// messageID is the id of an OpenTravel message among those of its type.
+func messageID(data []byte) []byte {
+	m, err := opentravel.Scan(data)
+	if err != nil || m.ID == "" {
+		return nil
+	}
+	return []byte(m.Type + " " + m.ID)
+}

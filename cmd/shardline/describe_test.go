@@ -2,7 +2,9 @@ package main
 
 import (
 	"testing"
+	"time"
 
+	"github.com/shardline/shardline/cmd/shardline/config"
 	"github.com/shardline/shardline/pipeline"
 )
 
@@ -27,5 +29,28 @@ func TestDescribe(t *testing.T) {
 		if (err != nil) != c.fails || !c.fails && got != c.want {
 			t.Errorf("%s of %s: %+v, %v, want %+v", c.key, c.data, got, err, c.want)
 		}
+	}
+}
+
+// TestDeduplication is about what tells a record from others.
+func TestDeduplication(t *testing.T) {
+	const avail = `<OTA_HotelAvailNotifRQ EchoToken="7"/>`
+	for _, c := range []struct{ by, data, want string }{
+		{"content", "any bytes", "any bytes"},
+		{"content", "", ""},
+		{"message_id", avail, "OTA_HotelAvailNotifRQ 7"},
+		{"message_id", `<OTA_HotelAvailNotifRQ/>`, ""},
+		{"message_id", `{"id": 7}`, ""},
+		{"json:/id", `{"id": 7}`, "7"},
+		{"json:/id", `{"id": ""}`, ""},
+		{"json:/id", avail, ""},
+	} {
+		d := deduplication(&config.Deduplicate{By: c.by, Window: time.Minute})
+		if got := string(d.ID([]byte(c.data))); got != c.want || d.Window != time.Minute {
+			t.Errorf("%s of %s: %q within %v, want %q within 1m", c.by, c.data, got, d.Window, c.want)
+		}
+	}
+	if deduplication(nil) != nil {
+		t.Error("something is de-duplicated that is not configured to be")
 	}
 }

@@ -2,6 +2,7 @@ package opentravel
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 )
 
@@ -22,6 +23,10 @@ type Message struct {
 	// quotes; with SOAP 1.2 it is in ContentType already. Empty: none, or one
 	// that no HTTP header can carry.
 	Action string
+	// ID is what its sender calls the message, to tell it from others: the
+	// header's wsa:MessageID, else the EchoToken of the message's root. Empty:
+	// none. Not every sender gives each message its own.
+	ID string
 	// ContentType is the media type that follows from the message, with the
 	// charset that its bytes are in.
 	ContentType string
@@ -58,6 +63,7 @@ func Scan(data []byte) (Message, error) {
 		FoundAt:    r.places,
 		SOAP:       r.envelope.version,
 		Action:     r.action,
+		ID:         cmp.Or(r.messageID, r.echoToken),
 	}
 	if r.headerPlaces != nil {
 		m.FoundAt = append(r.headerPlaces, r.places...)
@@ -79,8 +85,11 @@ type reader struct {
 	places       []string
 	headerPlaces []string
 	action       string
+	messageID    string
+	echoToken    string
 
-	// Text of the element that is read as a value: a HotelCode or an Action.
+	// Text of the element that is read as a value: a HotelCode, an Action or a
+	// MessageID.
 	value      []byte
 	valueDepth int // of that element; 0: none
 	valueOf    valueKind
@@ -92,6 +101,7 @@ const (
 	codeValue valueKind = iota
 	headerCodeValue
 	actionValue
+	idValue
 )
 
 func (r *reader) read() *SyntaxError {
@@ -130,6 +140,7 @@ func (r *reader) start() {
 	local := s.local(s.depth - 1)
 	if in == inBody && level == 0 && r.messageType == "" {
 		r.messageType, r.homes = messageTypes.of(local)
+		r.echoToken = r.attribute("EchoToken")
 	}
 	if string(local) == "HotelCode" {
 		if in == inBody {
@@ -139,6 +150,8 @@ func (r *reader) start() {
 		}
 	} else if in == inHeader && level == 0 && string(local) == "Action" {
 		r.beginValue(actionValue)
+	} else if in == inHeader && level == 0 && string(local) == "MessageID" {
+		r.beginValue(idValue)
 	}
 	found := -1
 	for i := range s.attributes {
@@ -156,15 +169,34 @@ func (r *reader) start() {
 	if found < 0 {
 		return
 	}
-	code := s.slice(s.attribute[found].value)
-	if bytes.IndexByte(code, '&') >= 0 || bytes.ContainsAny(code, "\r\n\t") {
-		code = appendText(nil, code, true)
-	}
+	code := r.attributeValue(found)
 	if in == inHeader {
 		r.headerPlaces = appendDistinct(r.headerPlaces, "HDR:"+place(local))
 		return
 	}
 	r.code(code, s.depth-1, level, false)
+}
+
+// attribute is the value of the attribute with a local name of the start tag,
+// the first of several; empty: there is none.
+func (r *reader) attribute(local string) string {
+	s := &r.scanner
+	for i := range s.attributes {
+		a := &s.attribute[i]
+		if string(s.attributeLocal(i)) == local && !(s.prefixed(i) && string(s.text[a.name.start:a.local]) == "xmlns:") {
+			return string(trimSpace(r.attributeValue(i)))
+		}
+	}
+	return ""
+}
+
+// attributeValue is the value of attribute i, perhaps a part of the input.
+func (r *reader) attributeValue(i int) []byte {
+	value := r.scanner.slice(r.scanner.attribute[i].value)
+	if bytes.IndexByte(value, '&') >= 0 || bytes.ContainsAny(value, "\r\n\t") {
+		return appendText(nil, value, true)
+	}
+	return value
 }
 
 // code takes a hotel code of the element at depth (0: the document's root) and
@@ -249,6 +281,10 @@ func (r *reader) endValue() {
 	case actionValue:
 		if r.action == "" {
 			r.action = headerSafe(trimSpace(r.value))
+		}
+	case idValue:
+		if r.messageID == "" {
+			r.messageID = string(trimSpace(r.value))
 		}
 	case headerCodeValue:
 		if len(trimSpace(r.value)) > 0 {

@@ -203,6 +203,31 @@ func TestEnvelope(t *testing.T) {
 	}
 }
 
+func TestMessageID(t *testing.T) {
+	id := `<s:Header><a:RelatesTo>urn:0</a:RelatesTo><a:MessageID xmlns:a="http://www.w3.org/2005/08/addressing"> urn:uuid:1&#45;2 </a:MessageID></s:Header>`
+	token := `<OTA_PingRQ EchoToken=" a&amp;b "><EchoData EchoToken="inner">x</EchoData></OTA_PingRQ>`
+	tests := []struct{ name, message, want string }{
+		{"none", `<OTA_PingRQ/>`, ""},
+		{"echo token", token, "a&b"},
+		{"echo token in an envelope", envelope11("", token), "a&b"},
+		{"message id before the echo token", envelope11(id, token), "urn:uuid:1-2"},
+		{"empty message id", envelope11(`<s:Header><MessageID/></s:Header>`, token), "a&b"},
+		{"the first message id", envelope11(`<s:Header><MessageID>1</MessageID><MessageID>2</MessageID></s:Header>`, token), "1"},
+		{"with a prefix", `<o:OTA_PingRQ xmlns:EchoToken="urn:x" xmlns:o="urn:o" o:EchoToken="7"/>`, "7"},
+		{"inside the message", `<OTA_PingRQ><MessageID>1</MessageID><X EchoToken="2"/></OTA_PingRQ>`, ""},
+		{"inside a header", envelope11(`<s:Header><Security><MessageID>1</MessageID></Security></s:Header>`, `<OTA_PingRQ/>`), ""},
+		{"of the envelope", `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" EchoToken="1"><s:Body EchoToken="2"><OTA_PingRQ/></s:Body></s:Envelope>`, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			m, err := opentravel.Scan([]byte(test.message))
+			if err != nil || m.ID != test.want {
+				t.Errorf("id %q, %v, want %q", m.ID, err, test.want)
+			}
+		})
+	}
+}
+
 // TestScanDoesNotKeepItsInput overwrites the message behind the answer's back.
 func TestScanDoesNotKeepItsInput(t *testing.T) {
 	data := []byte(`<VendorNotif><Where HotelCode="123"/></VendorNotif>`)

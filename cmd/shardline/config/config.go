@@ -173,6 +173,9 @@ const (
 	KeyHotelCode    = "hotel_code"
 	KeyJSON         = "json:" // and a pointer behind it
 
+	ByMessageID = "message_id"
+	ByContent   = "content"
+
 	OnExhaustedDeadLetter      = "dead_letter"
 	OnExhaustedHoldDestination = "hold_destination"
 

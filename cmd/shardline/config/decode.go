@@ -211,6 +211,8 @@ func (d *decoder) fresh(t reflect.Type) reflect.Value {
 		*p = defaultDestination(d.common)
 	case *Role:
 		*p = defaultRole()
+	case *Deduplicate:
+		*p = defaultDeduplicate()
 	}
 	return v
 }

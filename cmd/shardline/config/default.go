@@ -64,6 +64,8 @@ func linger(kind string) time.Duration {
 
 func defaultRole() Role { return Role{Duration: 15 * time.Minute} }
 
+func defaultDeduplicate() Deduplicate { return Deduplicate{Window: 10 * time.Minute} }
+
 func defaultSource() Source {
 	return Source{
 		Read:         ReadPolling,

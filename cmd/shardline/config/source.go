@@ -55,12 +55,30 @@ type Source struct {
 	// none, or several, takes its partition key; one that is no XML, or no JSON,
 	// goes to the dead letters.
 	Key string `yaml:"key" enum:"partition_key,hotel_code,json:/…"`
+	// Delivers what a producer sends twice once. Without it, every record is
+	// delivered. See [Producer duplicates](delivery.md#producer-duplicates).
+	Deduplicate *Deduplicate `yaml:"deduplicate"`
 	// The destinations that get every record of this source: a list of names,
 	// or `all_destinations`.
 	Subscribers Subscribers `yaml:"subscribers" required:"true"`
 	// The dead letter queue for records that cannot be read or keyed: once for
 	// the source, not per subscriber. Required unless `key` is `partition_key`.
 	DeadLetters string `yaml:"dead_letters"`
+}
+
+// Deduplicate is what a producer sends twice: records of one shard with one key.
+type Deduplicate struct {
+	// What is the same in both. `content`: the whole body, byte for byte.
+	// `message_id`: the MessageID of the SOAP header (WS-Addressing), else the
+	// EchoToken of the OpenTravel message, for messages of one type: only where
+	// producers give every message its own, since those that share one are taken
+	// for one. `json:/…`: the text or number at that JSON pointer, likewise. A
+	// record without one is delivered.
+	By string `yaml:"by" required:"true" enum:"message_id,content,json:/…"`
+	// How much later, by the stream's clock, a record counts as sent twice; 1s to
+	// 24h. It costs memory: 262,144 records of a source are remembered on a
+	// worker at most, some 50 MB.
+	Window time.Duration `yaml:"window"`
 }
 
 // SubscriberNames is the names of the destinations that get the records of

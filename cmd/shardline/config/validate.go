@@ -220,6 +220,12 @@ func (l *loading) sources(c *Config) {
 			l.addf(path+".read", "the application's name is longer than the 128 characters that a stream consumer's may have: set consumer_name")
 		}
 		l.key(path+".key", s.Key)
+		if s.Deduplicate != nil {
+			l.key(path+".deduplicate.by", s.Deduplicate.By)
+			if window := s.Deduplicate.Window; window < time.Second || window > 24*time.Hour {
+				l.addf(path+".deduplicate.window", "%s is not allowed; allowed: 1s to 24h", l.found(path+".deduplicate.window"))
+			}
+		}
 		l.subscribers(c, s, path+".subscribers", known)
 		switch {
 		case s.DeadLetters != "":

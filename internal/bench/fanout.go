@@ -16,8 +16,10 @@ type Options struct {
 	Concurrency  int           // connections per destination, of every client
 	Keys         int           // per shard
 	Shards       int
-	Sink         string // base URL of another sink; empty: our own, in a process of its own
-	Rounds       int    // the clients alternate this often
+	Sink         string   // base URL of the sink
+	Roots        string   // PEM file of the sink's certificate, with an https Sink
+	Rounds       int      // the clients alternate this often
+	Only         []string // of the rivals; empty: all
 }
 
 // Rate is what one client did.
@@ -33,6 +35,7 @@ type Result struct {
 	Rounds       int                `json:"rounds"`
 	Clients      map[string]Rate    `json:"clients"`
 	Ratio        map[string]float64 `json:"ratio"`          // Shardline's deliveries/s over theirs: median of the rounds' ratios
+	CPURatio     map[string]float64 `json:"cpu_ratio"`      // the same of CPU seconds per delivery
 	Sink         *Rate              `json:"sink,omitempty"` // our own sink's CPU, over all clients
 }
 
@@ -49,7 +52,9 @@ type client struct {
 // clients are Shardline and its rivals. Another rival is another line.
 var clients = []client{
 	{"net_http", startNetHTTP},
+	{"fasthttp", startFastHTTP},
 	{own, startShardline},
+	{"socket", startSocket},
 }
 
 // warmUp is how long a client runs before it is measured: connections are
@@ -63,7 +68,9 @@ func Fanout(ctx context.Context, o Options, ownSink bool, progress func(round in
 	rates := make(map[string][]Rate)
 	slice := o.Measured / time.Duration(o.Rounds)
 	for round := range o.Rounds {
-		turn := slices.Clone(clients)
+		turn := slices.DeleteFunc(slices.Clone(clients), func(c client) bool {
+			return len(o.Only) > 0 && c.name != own && !slices.Contains(o.Only, c.name)
+		})
 		if round%2 == 1 {
 			slices.Reverse(turn) // so that nobody always comes first
 		}
@@ -76,20 +83,25 @@ func Fanout(ctx context.Context, o Options, ownSink bool, progress func(round in
 			progress(round, c.name, r)
 		}
 	}
-	res := Result{Destinations: o.Destinations, Size: o.Size, Rounds: o.Rounds, Clients: make(map[string]Rate), Ratio: make(map[string]float64)}
+	res := Result{Destinations: o.Destinations, Size: o.Size, Rounds: o.Rounds, Clients: make(map[string]Rate), Ratio: make(map[string]float64), CPURatio: make(map[string]float64)}
 	for name, all := range rates {
-		var perSecond, cpu, ratio []float64
+		var perSecond, cpu, ratio, cpuRatio []float64
 		for i, r := range all {
 			perSecond, cpu = append(perSecond, r.DeliveriesPerSecond), append(cpu, r.CPUSecondsPer1000)
 			ratio = append(ratio, rates[own][i].DeliveriesPerSecond/r.DeliveriesPerSecond)
+			cpuRatio = append(cpuRatio, rates[own][i].CPUSecondsPer1000/r.CPUSecondsPer1000)
 		}
 		res.Clients[name] = Rate{median(perSecond), median(cpu)}
 		if name != own {
-			res.Ratio[name] = median(ratio)
+			res.Ratio[name], res.CPURatio[name] = median(ratio), median(cpuRatio)
 		}
 	}
 	if ownSink {
-		s, err := readSink(ctx, o.Sink)
+		secure, err := o.clientTLS()
+		if err != nil {
+			return Result{}, err
+		}
+		s, err := readSink(ctx, o.Sink, secure)
 		if err != nil {
 			return Result{}, err
 		}

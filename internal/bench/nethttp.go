@@ -6,49 +6,32 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
-	"sync/atomic"
 )
 
 // startNetHTTP starts the rival: goroutines that post one body after the
 // other with net/http alone, each over a kept connection, and drain the
-// answers. They keep no order and know no stream.
+// answers. They keep no order but that of each connection and know no stream.
 func startNetHTTP(ctx context.Context, o Options, bodies [][]byte) (func() int64, func() error, error) {
-	var (
-		delivered atomic.Int64
-		all       sync.WaitGroup
-		first     atomic.Pointer[error]
-	)
+	secure, err := o.clientTLS()
+	if err != nil {
+		return nil, nil, err
+	}
 	transports := make([]*http.Transport, o.Destinations)
 	for d := range transports {
-		transports[d] = &http.Transport{MaxIdleConnsPerHost: o.Concurrency, MaxConnsPerHost: o.Concurrency, DisableCompression: true}
-		client := &http.Client{Transport: transports[d]}
-		url := destinationURL(o.Sink, d)
-		for w := range o.Concurrency {
-			all.Go(func() {
-				for i := d + w; ctx.Err() == nil; i++ {
-					if err := post(ctx, client, url, bodies[i%len(bodies)]); err != nil {
-						if ctx.Err() == nil {
-							first.CompareAndSwap(nil, &err)
-						}
-						return
-					}
-					delivered.Add(1)
-				}
-			})
-		}
+		transports[d] = &http.Transport{MaxIdleConnsPerHost: o.Concurrency, MaxConnsPerHost: o.Concurrency,
+			DisableCompression: true, TLSClientConfig: secure}
 	}
-	wait := func() error {
-		all.Wait()
+	l := newLoops(ctx, o, func(d int) (exchange, func(), error) {
+		client, url := &http.Client{Transport: transports[d]}, destinationURL(o.Sink, d)
+		return func(body []byte) error { return post(ctx, client, url, body) }, func() {}, nil
+	}, bodies)
+	return l.delivered.Load, func() error {
+		err := l.wait()
 		for _, t := range transports {
 			t.CloseIdleConnections()
 		}
-		if err := first.Load(); err != nil {
-			return *err
-		}
-		return nil
-	}
-	return delivered.Load, wait, nil
+		return err
+	}, nil
 }
 
 func post(ctx context.Context, client *http.Client, url string, body []byte) error {
@@ -56,7 +39,7 @@ func post(ctx context.Context, client *http.Client, url string, body []byte) err
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", "text/xml; charset=utf-8")
+	req.Header.Set("Content-Type", contentType)
 	res, err := client.Do(req)
 	if err != nil {
 		return err

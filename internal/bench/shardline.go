@@ -15,7 +15,7 @@ import (
 
 // window bounds the records that wait in the shard logs, so that a run ends
 // soon after its slice: every record waits for a hundred deliveries.
-const window = 16 << 20
+const window = 64 << 20
 
 // startShardline starts a whole worker: reader, shard logs, cursors, lanes,
 // HTTP, positions saved to leases in memory. Only the stream is in this
@@ -26,13 +26,13 @@ func startShardline(ctx context.Context, o Options, bodies [][]byte) (func() int
 	source := pipeline.SourceConfig{
 		Source: &stream{shards: o.Shards, keys: o.Keys, bodies: bodies, made: time.Now()},
 		Describe: func(key string, _ []byte) (pipeline.Description, error) {
-			return pipeline.Description{Key: key, ContentType: "text/xml; charset=utf-8"}, nil
+			return pipeline.Description{Key: key, ContentType: contentType}, nil
 		},
 	}
 	var destinations []*deliver.Destination
 	for i := range o.Destinations {
 		d, err := deliver.New(deliver.Config{
-			Name: fmt.Sprintf("channel-%03d", i), URL: destinationURL(o.Sink, i), Timeout: 10 * time.Second,
+			Name: fmt.Sprintf("channel-%03d", i), URL: destinationURL(o.Sink, i), TLS: deliver.TLS{Roots: o.Roots}, Timeout: 10 * time.Second,
 			Concurrency: o.Concurrency, OnExhausted: deliver.ExhaustedHold, Metrics: all,
 		})
 		if err != nil {

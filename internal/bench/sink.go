@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -103,14 +104,16 @@ func answerAll(c net.Conn, deliveries *atomic.Int64) {
 }
 
 // readSink asks a sink of ours for its counts.
-func readSink(ctx context.Context, url string) (SinkStats, error) {
+func readSink(ctx context.Context, url string, secure *tls.Config) (SinkStats, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/stats", nil)
 	if err != nil {
 		return SinkStats{}, err
 	}
-	res, err := http.DefaultClient.Do(req)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: secure}}
+	defer client.CloseIdleConnections()
+	res, err := client.Do(req)
 	if err != nil {
 		return SinkStats{}, fmt.Errorf("ask the sink: %w", err)
 	}

@@ -69,6 +69,7 @@ func newRootCommand(env environment) *cobra.Command {
 		newValidateCommand(env),
 		newInspectCommand(env),
 		newProduceCommand(env),
+		newSendCommand(env),
 		newLeasesCommand(env),
 		newDestinationsCommand(env),
 	)

@@ -10,30 +10,40 @@ var errAttemptTimeout = errors.New("the attempt's time is up")
 
 // attempt sends a lane's entry once and says when the answer was there.
 func (d *Destination) attempt(l *lane) (Answer, time.Time) {
-	s, ctx := l.sending, l.of.ctx
+	answer, now := l.sending.send(l.of.ctx, &l.message)
+	l.sending.refused(l, &answer)
+	d.metrics.attempted(answer.Reason, now.Sub(l.last))
+	return answer, now
+}
+
+// send sends a message once and says when the answer was there. What ctx cut off
+// is cancelled.
+func (s *sending) send(ctx context.Context, m *Message) (Answer, time.Time) {
+	limited := ctx
+	if m.Deadline.IsZero() {
+		m.Deadline = time.Now().Add(s.timeout)
+	}
 	if !s.punctual {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(ctx, l.message.Deadline, errAttemptTimeout)
+		limited, cancel = context.WithDeadlineCause(ctx, m.Deadline, errAttemptTimeout)
 		defer cancel()
 	}
-	l.message.Body, l.message.Encoding = l.entry.Data, ""
-	if s.gzip != nil && len(l.entry.Data) > 0 {
-		l.message.Body, l.message.Encoding = s.gzip.body(l.entry.Data), "gzip"
+	m.Body, m.Encoding = m.Record.Data, ""
+	if s.gzip != nil && len(m.Body) > 0 {
+		m.Body, m.Encoding = s.gzip.body(m.Body), "gzip"
 	}
-	answer := s.transport.Send(ctx, &l.message)
+	answer := s.transport.Send(limited, m)
 	now := time.Now()
-	s.refused(l, &answer)
 	switch {
 	case answer.Reason == ReasonDelivered:
-	case l.of.ctx.Err() != nil:
+	case ctx.Err() != nil:
 		answer.Reason = ReasonCancelled // whatever it was, it may be the cancellation's work
 	case answer.Reason != ReasonCancelled:
-	case !now.Before(l.message.Deadline):
+	case !now.Before(m.Deadline):
 		answer.Reason = ReasonTimeout
 	default:
 		answer.Reason = ReasonConnection
 	}
-	d.metrics.attempted(answer.Reason, now.Sub(l.last))
 	return answer, now
 }
 

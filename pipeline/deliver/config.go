@@ -105,6 +105,8 @@ type Message struct {
 
 	Body     []byte // what goes out: the record's data, or that compressed; nobody writes to it
 	Encoding string // of Body, for Content-Encoding; empty: as it came
+
+	Exchange *Exchange // what an HTTP transport fills in; nil: nobody looks at it
 }
 
 func (c Config) check() error {

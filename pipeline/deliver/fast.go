@@ -43,6 +43,9 @@ func (h *HTTP) sendFast(ctx context.Context, m *Message) Answer {
 	if failed, ok := h.head(call, m); !ok {
 		return failed
 	}
+	if m.Exchange != nil {
+		m.Exchange.sent(&h.headers, string(call.Head))
+	}
 	if call.Deadline = m.Deadline; call.Deadline.IsZero() {
 		call.Deadline, _ = ctx.Deadline()
 	}
@@ -55,6 +58,9 @@ func (h *HTTP) sendFast(ctx context.Context, m *Message) Answer {
 		return failedAnswer(ctx, err)
 	}
 	got := &call.Answer
+	if m.Exchange != nil {
+		m.Exchange.received(string(got.Head), got.Body, got.Truncated, string(got.ContentEncoding))
+	}
 	if h.plainly(got.Status) {
 		return Answer{Status: got.Status, Reason: ReasonDelivered}
 	}

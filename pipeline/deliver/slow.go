@@ -46,13 +46,16 @@ func (h *HTTP) sendSlow(ctx context.Context, m *Message) Answer {
 	if req == nil {
 		return failed
 	}
+	if m.Exchange != nil {
+		m.Exchange.sent(&h.headers, requestHead(req))
+	}
 	// The round trip alone: no redirects, no cookies.
 	resp, err := h.slow.RoundTrip(req)
 	if err != nil {
 		return failedAnswer(ctx, err)
 	}
 	defer resp.Body.Close()
-	return h.read(ctx, resp)
+	return h.read(ctx, m, resp)
 }
 
 // request makes a message's request, or says why it cannot.
@@ -85,8 +88,8 @@ func (h *HTTP) request(ctx context.Context, m *Message) (*http.Request, Answer) 
 func newBody(data []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(data)) }
 
 // read is what an answer means.
-func (h *HTTP) read(ctx context.Context, resp *http.Response) Answer {
-	if resp.Body == http.NoBody && h.plainly(resp.StatusCode) {
+func (h *HTTP) read(ctx context.Context, m *Message, resp *http.Response) Answer {
+	if resp.Body == http.NoBody && h.plainly(resp.StatusCode) && m.Exchange == nil {
 		return Answer{Status: resp.StatusCode, Reason: ReasonDelivered}
 	}
 	buffer := buffers.Get().(*[firstRead]byte)
@@ -99,6 +102,9 @@ func (h *HTTP) read(ctx context.Context, resp *http.Response) Answer {
 	if truncated && limit == firstRead {
 		// The rest, so that the connection can be used again.
 		_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer-firstRead)
+	}
+	if m.Exchange != nil {
+		m.Exchange.received(answerHead(resp), data, truncated || err != nil, resp.Header.Get("Content-Encoding"))
 	}
 	return h.meaning(ctx, said{
 		status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After"), date: resp.Header.Get("Date"),

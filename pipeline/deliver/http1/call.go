@@ -52,6 +52,7 @@ func (c *Call) Release() {
 // Answer is a final answer. Its bytes are valid until the call is released.
 type Answer struct {
 	Status          int
+	Head            []byte // all of it
 	RetryAfter      []byte
 	Date            []byte
 	ContentEncoding []byte

@@ -177,6 +177,7 @@ func (x *conn) readAnswer(call *Call, b []byte) (keep bool, err error) {
 		}
 		if s := call.Answer.Status; s >= 200 || s == 101 {
 			x.used = true
+			call.Answer.Head = b[:end]
 			return x.readBody(call, b, end) && s != 101, nil
 		}
 		if interim += end; interim >= maxHead {

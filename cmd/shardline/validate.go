@@ -39,7 +39,8 @@ names, without touching the network. Every problem is printed with file, line
 and column; the exit code is 1 when there is one.
 
 With --aws everything that a worker needs in AWS is tried as well: each role,
-stream, table and stream consumer, and whether dead letters can be written.
+stream, table and stream consumer, the destinations' streams, queues, topics and
+buckets, and whether files and dead letters can be written.
 Nothing is changed: writes have a condition that cannot hold, nothing is created
 or registered, and one record at most is read of each stream, from the tip. What
 cannot be tried like that is said. A permission that is missing is named as

@@ -106,6 +106,13 @@ func tryAWS(ctx context.Context, cfg *config.Config) ([]triedLine, error) {
 			return nil
 		})
 	}
+	receivers := make([][]triedLine, len(cfg.Destinations))
+	for i := range cfg.Destinations {
+		g.Go(func() error {
+			receivers[i] = tryReceiver(ctx, cfg, &cfg.Destinations[i], &services{base: base, application: cfg.Application, logger: zap.NewNop(), refresh: start}, own, who)
+			return nil
+		})
+	}
 	var secretLines []triedLine
 	g.Go(func() error {
 		if own {
@@ -115,6 +122,7 @@ func tryAWS(ctx context.Context, cfg *config.Config) ([]triedLine, error) {
 	})
 	_ = g.Wait() // none returns an error
 	lines = append(lines, slices.Concat(slots...)...)
+	lines = append(lines, slices.Concat(receivers...)...)
 	lines = append(lines, secretLines...)
 	for _, some := range letterLines {
 		lines = append(lines, some...)
@@ -162,7 +170,8 @@ func tryOwn(ctx context.Context, cfg *config.Config, start func(func(context.Con
 // assumes says whether the configuration has a role.
 func assumes(cfg *config.Config) bool {
 	return cfg.AWS.Role != nil || slices.ContainsFunc(cfg.Sources, func(s config.Source) bool { return s.Role != nil }) ||
-		slices.ContainsFunc(cfg.DeadLetterQueues, func(q config.DeadLetterQueue) bool { return q.Role != nil })
+		slices.ContainsFunc(cfg.DeadLetterQueues, func(q config.DeadLetterQueue) bool { return q.Role != nil }) ||
+		slices.ContainsFunc(cfg.Destinations, func(d config.Destination) bool { return d.Role != nil })
 }
 
 func notTried(thing, check, of, why string) triedLine {

@@ -57,6 +57,9 @@ var knownActions = map[string]string{
 	"dynamodb:DeleteItem":            "dynamodb",
 	"dynamodb:Scan":                  "dynamodb",
 	"secretsmanager:GetSecretValue":  "secretsmanager",
+	"sqs:SendMessage":                "sqs",
+	"sns:Publish":                    "sns",
+	"s3:PutObject":                   "s3",
 }
 
 var account = regexp.MustCompile(`\b\d{12}\b`)
@@ -127,6 +130,9 @@ func checkPolicy(t *testing.T, p policy, trust bool) {
 			for _, resource := range s.Resource {
 				// A consumer's ARN ends with the time of its registration.
 				exact := strings.TrimSuffix(resource, "/consumer/ota-fanout:*")
+				if action == "s3:PutObject" { // on objects, below a prefix
+					exact = strings.TrimSuffix(exact, "/*")
+				}
 				if !strings.HasPrefix(resource, "arn:aws:"+kind+":") || strings.Contains(exact, "*") {
 					t.Errorf("statement %q: %s on %s", s.Sid, action, resource)
 				}

@@ -133,7 +133,7 @@ type Destination struct {
 	// topic or bucket. Without one Shardline's own credentials are used.
 	Role *Role `yaml:"role"`
 	// How long a call of `kinesis`, `sqs`, `sns` or `s3` that is not full waits
-	// for more records, 1ms to 1m. Longer makes fewer calls, or larger objects,
+	// for more records, 1ms to 1m, and half of `timeout` at most. Longer makes fewer calls, or larger objects,
 	// and delays each record by as much while fewer are in flight than
 	// `concurrency` allows. Left out: 10ms, and 1s for `s3`.
 	Linger time.Duration `yaml:"linger"`

@@ -19,6 +19,7 @@ func TestExamples(t *testing.T) {
 	env := func(name string) string {
 		return map[string]string{
 			"CREDENTIALS_DIRECTORY": secrets,
+			"PARTNER_EXTERNAL_ID":   "d2f0",
 			"HOTELS_A_EXTERNAL_ID":  "b1d4",
 			"HOTELS_C_EXTERNAL_ID":  "c9e7",
 			"CHANNEL_002_API_KEY":   "key",
@@ -29,7 +30,7 @@ func TestExamples(t *testing.T) {
 	if err != nil || len(paths) < 5 {
 		t.Fatalf("%d examples: %v", len(paths), err)
 	}
-	destinations := map[string]int{"minimal": 1, "two-accounts": 2, "memory-trial": 1, "soap-partner": 1, "beside-kcl": 1}
+	destinations := map[string]int{"minimal": 1, "two-accounts": 2, "memory-trial": 1, "soap-partner": 1, "beside-kcl": 1, "other-destinations": 5}
 	for _, path := range paths {
 		c, err := config.Load(path, env, nil)
 		if err != nil {

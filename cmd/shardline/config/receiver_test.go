@@ -22,7 +22,7 @@ func TestReceivers(t *testing.T) {
 		{"rekeyed", 512, 10 * time.Millisecond, "eu-west-1"},
 		{"queue", 128, 10 * time.Millisecond, "eu-north-1"},
 		{"topic", 32, 10 * time.Millisecond, "us-east-1"},
-		{"archive", 512, 10 * time.Second, "eu-central-1"},
+		{"archive", 512, 5 * time.Second, "eu-central-1"},
 		{"local-queue", 128, 10 * time.Millisecond, "eu-central-1"},
 		{"file", 256, 0, ""},
 	} {

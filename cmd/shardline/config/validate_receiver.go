@@ -89,6 +89,11 @@ func (l *loading) receiver(c *Config, path string, d *Destination) {
 	}
 	if at := path + ".linger"; l.names(at) && (d.Linger < time.Millisecond || d.Linger > time.Minute) {
 		l.addf(at, "%s is not allowed; allowed: 1ms to 1m", l.found(at))
+	} else if d.Linger > d.Timeout/2 && d.Timeout > 0 && slices.Contains(inAWS, d.Type) {
+		if !l.names(at) {
+			at = path + ".timeout"
+		}
+		l.addf(at, "records linger for more than half of the time that an attempt has: lower linger, or raise timeout")
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 	"github.com/shardline/shardline/pipeline/deliver"
 )
 
-// letterTryTimeout bounds one call that is tried.
-const letterTryTimeout = 10 * time.Second
+// tryTimeout bounds one call that is tried.
+const tryTimeout = 10 * time.Second
 
 // looking is why a permission that only looking needs is no problem.
 const looking = "looking needs %s, which workers do not need"
@@ -45,16 +45,7 @@ func tryLetters(ctx context.Context, c *config.Config, q *config.DeadLetterQueue
 			return lines
 		}
 	}
-	look := func(call, of string, f func(ctx context.Context) (string, error)) {
-		ctx, cancel := context.WithTimeout(ctx, letterTryTimeout)
-		defer cancel()
-		t := checkpoint.Tried{Call: call, Of: of}
-		t.Detail, t.Err = f(ctx)
-		if missing := t.Missing(); missing != "" {
-			t.Skipped, t.Err = fmt.Sprintf(looking, missing), nil
-		}
-		add(t)
-	}
+	look := func(call, of string, f func(ctx context.Context) (string, error)) { add(lookAt(ctx, call, of, f)) }
 	switch q.Type {
 	case config.TypeSQS:
 		look("sqs:GetQueueAttributes", q.Queue, func(ctx context.Context) (string, error) { return lookAtQueue(ctx, sqs.NewFromConfig(own), q.Queue) })
@@ -71,6 +62,24 @@ func tryLetters(ctx context.Context, c *config.Config, q *config.DeadLetterQueue
 		look("s3:ListBucket", "arn:aws:s3:::"+q.S3.Bucket, func(ctx context.Context) (string, error) { return lookAtBucket(ctx, objects(there), q.S3.Bucket) })
 	}
 	return lines
+}
+
+// lookAt makes a call that workers do not make: who may not make it misses
+// nothing.
+func lookAt(ctx context.Context, call, of string, f func(ctx context.Context) (string, error)) checkpoint.Tried {
+	t := try(ctx, call, of, f)
+	if missing := t.Missing(); missing != "" {
+		t.Skipped, t.Err = fmt.Sprintf(looking, missing), nil
+	}
+	return t
+}
+
+func try(ctx context.Context, call, of string, f func(ctx context.Context) (string, error)) checkpoint.Tried {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	t := checkpoint.Tried{Call: call, Of: of}
+	t.Detail, t.Err = f(ctx)
+	return t
 }
 
 func lookAtQueue(ctx context.Context, client *sqs.Client, url string) (string, error) {

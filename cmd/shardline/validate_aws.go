@@ -106,10 +106,15 @@ func tryAWS(ctx context.Context, cfg *config.Config) ([]triedLine, error) {
 			return nil
 		})
 	}
-	receivers := make([][]triedLine, len(cfg.Destinations))
+	receivers := make([]receiverTrial, len(cfg.Destinations))
+	usable := &base
+	if !own {
+		usable = nil
+	}
 	for i := range cfg.Destinations {
+		receivers[i] = receiverTrial{config: cfg, destination: &cfg.Destinations[i], who: who}
 		g.Go(func() error {
-			receivers[i] = tryReceiver(ctx, cfg, &cfg.Destinations[i], &services{base: base, application: cfg.Application, logger: zap.NewNop(), refresh: start}, own, who)
+			receivers[i].run(ctx, usable, start)
 			return nil
 		})
 	}
@@ -122,7 +127,9 @@ func tryAWS(ctx context.Context, cfg *config.Config) ([]triedLine, error) {
 	})
 	_ = g.Wait() // none returns an error
 	lines = append(lines, slices.Concat(slots...)...)
-	lines = append(lines, slices.Concat(receivers...)...)
+	for i := range receivers {
+		lines = append(lines, receivers[i].lines...)
+	}
 	lines = append(lines, secretLines...)
 	for _, some := range letterLines {
 		lines = append(lines, some...)

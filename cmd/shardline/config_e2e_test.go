@@ -66,7 +66,7 @@ sources:
 			cmp.Or(c.key, "partition_key"), cmp.Or(src.subscribers, "all_destinations"), more(src.more))
 	}
 	if !strings.Contains(c.delivery, "retry:") {
-		c.delivery = "retry: {initial: 20ms, max: 200ms}" + more(c.delivery)
+		c.delivery = "retry: {initial: 20ms, max: 200ms}, breaker: {open_for: 100ms}" + more(c.delivery)
 	}
 	fmt.Fprintf(&b, "delivery: {%s}\ndestinations:\n", c.delivery)
 	for _, d := range c.destinations {

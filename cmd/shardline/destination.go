@@ -36,7 +36,8 @@ func (s delivering) made(c *config.Destination) (d deliver.Config, discard func(
 		Name: c.Name, Timeout: c.Timeout, Concurrency: c.Concurrency,
 		Retry: deliver.RetryPolicy{Initial: c.Retry.Initial, Max: c.Retry.Max, Multiplier: c.Retry.Multiplier,
 			MaxAttempts: c.Retry.MaxAttempts, MaxAge: c.Retry.MaxAge},
-		URL: c.URL, Method: c.Method, Auth: auth(c.Auth), UserAgent: "shardline/" + versionString(),
+		Breaker: deliver.Breaker{Failures: c.Breaker.Failures, OpenFor: c.Breaker.OpenFor},
+		URL:     c.URL, Method: c.Method, Auth: auth(c.Auth), UserAgent: "shardline/" + versionString(),
 		DeadLetters: s.letters[c.DeadLetters], Metrics: s.metrics, Logger: s.logger,
 	}
 	d.TLS = deliver.TLS{Roots: c.TLS.Roots, Certificate: c.TLS.Certificate, Key: c.TLS.Key, ServerName: c.TLS.ServerName}

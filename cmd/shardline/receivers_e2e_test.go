@@ -31,7 +31,7 @@ region: eu-west-1
 leases: {failover: 1s}
 pipeline: {drain_timeout: 10s}
 listen: {metrics: "127.0.0.1:0"}
-delivery: {retry: {initial: 20ms, max: 200ms}}
+delivery: {retry: {initial: 20ms, max: 200ms}, breaker: {open_for: 100ms}}
 sources:
   - name: hotels-0
     stream: %[1]s

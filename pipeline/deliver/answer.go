@@ -125,6 +125,7 @@ type Answer struct {
 	Code       string        // of the body's error; empty: there was none
 	Detail     string        // in words, one line, without body or secrets; empty when delivered
 	Body       []byte        // the beginning of the answer's body; nil when delivered
+	Call       uint64        // the same for attempts that failed in one call; 0: this one had its own
 }
 
 // Response says what counts as delivered.

@@ -53,12 +53,13 @@ func (d *Destination) answered(l *lane, answer Answer, now time.Time) {
 	reason := answer.Reason
 	class := reason.Class()
 	d.log.answered(d, reason, now)
-	if class == Retry && reason != ReasonCancelled {
+	probe := d.stop.prober == l
+	if class == Retry && reason != ReasonCancelled && !(probe && d.stop.cause == openCircuit) {
 		l.failures++ // stale credentials use up nothing: they end soon, in one way or the other
 		if reason == ReasonOTAUnclear {
 			l.unclear++
 		}
-		age := now.Sub(l.first) - (d.hold.length(now) - l.heldBefore)
+		age := now.Sub(l.first) - (d.downtime.at(now) - l.downBefore)
 		if why, ok := d.retry.exhausted(l.failures, l.unclear, age); ok && reason != ReasonStaleCredentials {
 			reason, class = why, Refused
 			if d.onExhausted == ExhaustedHold {
@@ -70,18 +71,20 @@ func (d *Destination) answered(l *lane, answer Answer, now time.Time) {
 		class = Hold
 	}
 	if class == Hold {
-		d.heldAnswer(l, reason, answer, now)
+		d.heldAnswer(l, reason, answer, probe, now)
 		return
 	}
-	if l.probe {
-		l.probe = false
-		d.probed(reason, now)
+	if probe {
+		d.probed(l, reason, answer, now)
+	} else if l.round == d.round {
+		d.count(l, answer, class == Retry, now)
 	}
 	switch {
 	case class == Delivered:
 		d.settle(l)
 	case class == Refused:
 		l.letter, l.letters = d.letterOf(l, reason, answer, now), d.letters
+	case l.place != flying: // it is to probe
 	case reason == ReasonCancelled || l.of.closed:
 		l.place = parked
 	default:

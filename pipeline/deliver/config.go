@@ -21,7 +21,8 @@ type Config struct {
 	Concurrency int           // attempts in flight; 0: 64
 	Retry       RetryPolicy
 	OnExhausted OnExhausted
-	Probes      Probes      // while the destination is held
+	Probes      Probes // while the destination is held
+	Breaker     Breaker
 	DeadLetters DeadLetters // nil only with ExhaustedHold: then a refused record holds the destination too
 
 	// How the HTTP transport makes requests and reads answers.

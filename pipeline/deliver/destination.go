@@ -33,10 +33,14 @@ type Destination struct {
 	ready    queue     // lanes to attempt
 	refused  queue     // lanes whose dead letter is to be written: a hold does not stop them
 	waiting  timetable // lanes that are due later
-	hold     hold
-	running  int // goroutines, at most concurrency
-	starting int // those of them that have not looked for a lane yet
-	inFlight int // attempts
+	orders   orders    // what commands hold
+	stop     stop      // what the destination's answers hold
+	failing  failing   // failures in a row
+	downtime downtime
+	round    uint64 // counts the changes of what stops the destination
+	running  int    // goroutines, at most concurrency
+	starting int    // those of them that have not looked for a lane yet
+	inFlight int    // attempts
 	timer    *time.Timer
 	timerAt  time.Time // when it fires; zero: it does not
 	rng      *rand.Rand
@@ -149,97 +153,6 @@ func (d *Destination) takeOne(a *attachment) bool {
 	return true
 }
 
-// Leave implements pipeline.Subscriber. Lanes whose records were attempted
-// are kept, with what is known of their attempts, as far as there is room.
-func (d *Destination) Leave(c *pipeline.Cursor, way pipeline.Way) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	a := d.attached[c]
-	if a == nil {
-		return
-	}
-	var dropped []*lane
-	for _, l := range a.lanes {
-		if c.Way(l.entry) != way {
-			continue
-		}
-		flying := l.place == flying
-		if (flying || l.attempts > 0) && c.Keep(l.entry, flying) {
-			continue
-		}
-		dropped = append(dropped, l)
-	}
-	d.drop(dropped)
-	c.Left(way)
-	if way == pipeline.Main {
-		a.begun, a.taken = 0, 0 // they count entries of that log
-	}
-	d.take(a) // keys may have been unparked
-	d.kick()
-}
-
-// Park implements pipeline.Subscriber.
-func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	a := d.attached[c]
-	if a == nil || d.hold.on {
-		return false // it is not a few keys
-	}
-	d.takeTo(a, upTo) // what was not even taken may be stuck, too
-	var stuck []*lane
-	for _, l := range a.lanes {
-		if l.entry.Index <= upTo && c.Way(l.entry) == pipeline.Main {
-			stuck = append(stuck, l)
-		}
-	}
-	if len(stuck) > most {
-		return false
-	}
-	c.PassHeld(upTo)
-	var dropped []*lane
-	for _, l := range stuck {
-		if !c.Park(l.entry, l.place == flying) {
-			dropped = append(dropped, l)
-		}
-	}
-	d.drop(dropped)
-	d.take(a)
-	d.kick()
-	return true
-}
-
-// Wants implements pipeline.Subscriber: a destination that is held wants a
-// record to probe with, when that is due and it has none.
-func (d *Destination) Wants() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !d.hold.on || d.hold.lane == nil && d.ready.n == 0 && d.hold.probeDue(time.Now())
-}
-
-// drop forgets lanes that are not flying. d.mu is held.
-func (d *Destination) drop(lanes []*lane) {
-	if len(lanes) == 0 {
-		return
-	}
-	for _, l := range lanes {
-		if l.place == waiting {
-			d.waiting.remove(l)
-		}
-		if d.hold.lane == l {
-			d.hold.lane = nil
-		}
-		l.dropped = true
-	}
-	d.ready.dropIf(func(l *lane) bool { return l.dropped })
-	d.refused.dropIf(func(l *lane) bool { return l.dropped })
-	for _, l := range lanes {
-		l.of.cursor.Drop(l.entry)
-		delete(l.of.lanes, l.key)
-		d.recycle(l)
-	}
-}
-
 // Drain implements pipeline.Subscriber. It gives up early when nothing more
 // can settle before ctx's deadline: then waiting helps nobody.
 func (d *Destination) Drain(ctx context.Context, c *pipeline.Cursor) error {
@@ -277,16 +190,16 @@ func (d *Destination) Drain(ctx context.Context, c *pipeline.Cursor) error {
 // deadline; noLimit: there is none.
 func (d *Destination) stuck(a *attachment, deadline time.Time) uint64 {
 	low := uint64(noLimit)
-	held := d.hold.on && !d.hold.inFlight && d.hold.probeAt.After(deadline)
+	stopped := d.orders.all || d.stop.cause != notStopped && d.stop.prober == nil && d.stop.probeAt.After(deadline)
 	for _, l := range a.lanes {
 		late := false
 		switch l.place {
-		case parked:
+		case parked, held:
 			late = true
 		case ready, probing:
-			late = held && l.letter == nil
+			late = stopped && l.letter == nil
 		case waiting:
-			late = l.due.After(deadline) || held && l.letter == nil
+			late = l.due.After(deadline) || stopped && l.letter == nil
 		}
 		if late && l.entry.Index <= a.limit && a.cursor.Way(l.entry) == pipeline.Main {
 			low = min(low, l.entry.Index)
@@ -312,8 +225,8 @@ func (d *Destination) Detach(c *pipeline.Cursor) {
 			d.waiting.remove(l)
 		}
 	}
-	if d.hold.lane != nil && d.hold.lane.of == a {
-		d.hold.lane = nil
+	if d.stop.lane != nil && d.stop.lane.of == a {
+		d.stop.lane = nil
 	}
 	for a.busy > 0 { // each ends: its time is bounded, and so is a dead letter's
 		d.mu.Unlock()
@@ -325,6 +238,7 @@ func (d *Destination) Detach(c *pipeline.Cursor) {
 	for _, l := range a.lanes {
 		d.recycle(l)
 	}
+	d.refill()
 	d.kick() // somebody else's lane may have to probe now
 }
 
@@ -363,42 +277,4 @@ func (d *Destination) recycle(l *lane) {
 		d.free = l
 		d.freed++
 	}
-}
-
-// State is what operators see of a destination.
-type State struct {
-	Name     string
-	Held     bool
-	Since    time.Time     // of Held
-	Reason   string        // of Held
-	InFlight int           // attempts
-	Waiting  int           // keys that wait for a retry
-	Oldest   time.Duration // age, since it arrived in the stream, of the oldest record that is not settled; 0: there is none
-}
-
-// State says how the destination is.
-func (d *Destination) State() State {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s := State{Name: d.name, Held: d.hold.on, InFlight: d.inFlight, Waiting: len(d.waiting)}
-	if d.hold.on {
-		s.Since, s.Reason = d.hold.since, d.hold.reason.String()
-		if d.hold.status != 0 {
-			s.Reason = fmt.Sprintf("%s (HTTP %d): %s", s.Reason, d.hold.status, reasons[d.hold.reason].todo)
-		} else {
-			s.Reason = fmt.Sprintf("%s: %s", s.Reason, reasons[d.hold.reason].todo)
-		}
-	}
-	var oldest time.Time
-	for _, a := range d.attached {
-		for _, l := range a.lanes {
-			if at := l.entry.Arrival; oldest.IsZero() || at.Before(oldest) {
-				oldest = at
-			}
-		}
-	}
-	if !oldest.IsZero() {
-		s.Oldest = max(time.Since(oldest), 0) // by two clocks
-	}
-	return s
 }

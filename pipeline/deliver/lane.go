@@ -36,6 +36,7 @@ const (
 	flying               // a goroutine attempts its entry or writes its letter
 	waiting              // in the heap
 	probing              // held back to probe with
+	held                 // its key is held: nobody attempts it
 )
 
 // lane is the queue of one key: an entry that is being worked on, and behind
@@ -56,14 +57,15 @@ type lane struct {
 	unclear    int           // answers that decided nothing
 	first      time.Time     // start of the first attempt
 	last       time.Time     // start of the last attempt
-	heldBefore time.Duration // for how long the destination had been held before first
+	downBefore time.Duration // the destination's downtime before first
 	letter     *DeadLetter   // is to be written before the entry settles
 	letters    DeadLetters   // where it is to be written
 	unsaved    int           // failed tries to write it
 
 	message Message
 	sending *sending // how its attempt is made
-	probe   bool     // this attempt ends a hold, or not
+	round   uint64   // the destination's, when the last attempt began
+	probe   bool     // that one probes a destination that is held
 
 	due  time.Time // waiting: when it is ready again
 	slot int       // waiting: its place in the heap

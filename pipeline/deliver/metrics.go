@@ -14,11 +14,13 @@ type Metrics struct {
 	seconds     *prometheus.HistogramVec
 	deadLetters *prometheus.CounterVec
 	keyless     *prometheus.CounterVec
+	opened      *prometheus.CounterVec
 
 	inFlight *prometheus.Desc
 	waiting  *prometheus.Desc
 	oldest   *prometheus.Desc
 	held     *prometheus.Desc
+	circuit  *prometheus.Desc
 
 	mu           sync.Mutex
 	destinations map[string]*Destination
@@ -39,6 +41,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Records that went to the dead letters of the destination, by reason."}, []string{"destination", "reason"}),
 		keyless: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_keyless_attempts_total",
 			Help: "Attempts of records without one value for the destination's own key, which were put under their partition key, by reason."}, []string{"destination", "reason"}),
+		opened: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_circuit_openings_total",
+			Help: "How often the destination's circuit has opened."}, label),
 		inFlight: prometheus.NewDesc("shardline_deliver_in_flight",
 			"Attempts in flight.", label, nil),
 		waiting: prometheus.NewDesc("shardline_deliver_waiting_keys",
@@ -47,9 +51,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"Seconds since the oldest record that was read and is not settled arrived in its stream; 0 when there is none.", label, nil),
 		held: prometheus.NewDesc("shardline_deliver_held",
 			"1 while the destination is held and only probed, else 0.", label, nil),
+		circuit: prometheus.NewDesc("shardline_deliver_circuit_open",
+			"1 while the destination's circuit is open or half open: it failed so often in a row that it is only probed; else 0.", label, nil),
 		destinations: make(map[string]*Destination),
 	}
-	reg.MustRegister(m.deliveries, m.attempts, m.seconds, m.deadLetters, m.keyless, m)
+	reg.MustRegister(m.deliveries, m.attempts, m.seconds, m.deadLetters, m.keyless, m.opened, m)
 	return m
 }
 
@@ -64,7 +70,7 @@ func (m *Metrics) Keyless(destination string, reasons []string) func(reason stri
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.inFlight, m.waiting, m.oldest, m.held} {
+	for _, d := range []*prometheus.Desc{m.inFlight, m.waiting, m.oldest, m.held, m.circuit} {
 		ch <- d
 	}
 }
@@ -75,14 +81,18 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	defer m.mu.Unlock()
 	for name, d := range m.destinations {
 		s := d.State()
-		held := 0.0
+		held, circuit := 0.0, 0.0
 		if s.Held {
 			held = 1
+		}
+		if s.Circuit != CircuitClosed {
+			circuit = 1
 		}
 		ch <- prometheus.MustNewConstMetric(m.inFlight, prometheus.GaugeValue, float64(s.InFlight), name)
 		ch <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, float64(s.Waiting), name)
 		ch <- prometheus.MustNewConstMetric(m.oldest, prometheus.GaugeValue, s.Oldest.Seconds(), name)
 		ch <- prometheus.MustNewConstMetric(m.held, prometheus.GaugeValue, held, name)
+		ch <- prometheus.MustNewConstMetric(m.circuit, prometheus.GaugeValue, circuit, name)
 	}
 }
 
@@ -92,12 +102,14 @@ type series struct {
 	deliveries  prometheus.Counter
 	attempts    [outcomes]prometheus.Counter
 	seconds     prometheus.Observer
+	opened      prometheus.Counter
 	deadLetters [reasonCount]prometheus.Counter // nil: never a reason for a dead letter
 }
 
 // add makes the series of a destination, at zero.
 func (m *Metrics) add(d *Destination) *series {
-	s := &series{all: m, deliveries: m.deliveries.WithLabelValues(d.name), seconds: m.seconds.WithLabelValues(d.name)}
+	s := &series{all: m, deliveries: m.deliveries.WithLabelValues(d.name), seconds: m.seconds.WithLabelValues(d.name),
+		opened: m.opened.WithLabelValues(d.name)}
 	for r := range Reason(outcomes) {
 		s.attempts[r] = m.attempts.WithLabelValues(d.name, r.String())
 	}

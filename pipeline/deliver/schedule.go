@@ -11,9 +11,9 @@ import (
 func (d *Destination) kick() {
 	want := d.refused.n
 	switch {
-	case !d.hold.on:
+	case !d.stopped():
 		want += d.ready.n
-	case (d.hold.lane != nil || d.ready.n > 0) && d.hold.probeDue(time.Now()):
+	case d.mayProbe(time.Now()):
 		want++
 	}
 	for d.starting < want && d.running < d.concurrency {
@@ -32,7 +32,8 @@ func (d *Destination) arm() {
 	if len(d.waiting) > 0 {
 		next = d.waiting[0].due
 	}
-	if h := &d.hold; h.on && !h.inFlight && (next.IsZero() || h.probeAt.Before(next)) && h.probeAt.After(time.Now()) {
+	h := &d.stop
+	if h.cause != notStopped && h.prober == nil && (next.IsZero() || h.probeAt.Before(next)) && h.probeAt.After(time.Now()) {
 		next = h.probeAt
 	}
 	if next.IsZero() || !d.timerAt.IsZero() && !next.Before(d.timerAt) {
@@ -124,6 +125,10 @@ func (d *Destination) begin() *lane {
 		if a.limit != noLimit && (l.entry.Index > a.limit || a.cursor.Way(l.entry) != pipeline.Main) {
 			continue // parked: it drains
 		}
+		if l.letter == nil && d.keyHeld(l) {
+			l.place = held
+			continue
+		}
 		if a.closed || a.ctx.Err() != nil || !a.cursor.Valid() {
 			a.closed = true // the tenure is over: its lanes stay parked until Detach
 			a.signal()
@@ -135,14 +140,14 @@ func (d *Destination) begin() *lane {
 			return l
 		}
 		now := time.Now()
-		if d.hold.on {
-			d.hold.inFlight, l.probe = true, true
+		if d.stop.cause != notStopped {
+			d.stop.prober = l
 		}
 		if l.attempts == 0 {
-			l.first, l.heldBefore = now, d.hold.length(now)
+			l.first, l.downBefore = now, d.downtime.at(now)
 		}
 		l.attempts++
-		l.last = now
+		l.last, l.round, l.probe = now, d.round, d.stop.cause == heldByAnswer
 		l.sending = d.sending
 		l.sending.users++
 		l.message = Message{Shard: &a.shard, Record: &l.entry.Record, Attempt: l.attempts, Deadline: now.Add(d.sending.timeout)}
@@ -156,16 +161,8 @@ func (d *Destination) begin() *lane {
 
 // turn is the next lane to attempt. d.mu is held.
 func (d *Destination) turn() *lane {
-	if !d.hold.on {
-		return d.ready.pop()
+	if d.stopped() {
+		return d.prober(time.Now())
 	}
-	if !d.hold.probeDue(time.Now()) {
-		return nil
-	}
-	l := d.hold.lane
-	if l == nil {
-		return d.ready.pop()
-	}
-	d.hold.lane, l.place = nil, parked
-	return l
+	return d.ready.pop()
 }

@@ -62,11 +62,12 @@ type policy struct {
 	retry       RetryPolicy
 	onExhausted OnExhausted
 	probes      Probes
+	breaker     Breaker
 }
 
 func (c Config) policy() policy {
 	return policy{letters: c.DeadLetters, concurrency: c.Concurrency, retry: c.Retry.withDefaults(),
-		onExhausted: c.OnExhausted, probes: c.Probes.withDefaults()}
+		onExhausted: c.OnExhausted, probes: c.Probes.withDefaults(), breaker: c.Breaker.withDefaults()}
 }
 
 // Next is what a destination may change to.
@@ -96,7 +97,7 @@ func (d *Destination) Prepare(c Config) (*Next, error) {
 
 // Apply makes the destination work as prepared, from the next attempt on.
 // Attempts in flight end as they began, and no lane loses its place: the order
-// of a key does not change. A destination that is held is probed at once.
+// of a key does not change. A destination that is stopped is probed at once.
 func (n *Next) Apply() {
 	d := n.of
 	d.mu.Lock()
@@ -104,8 +105,11 @@ func (n *Next) Apply() {
 	d.sending, d.policy = n.sending, n.policy
 	old.retired = true
 	unused := old.users == 0
-	if d.hold.on {
-		d.hold.interval, d.hold.probeAt = d.probes.Initial, time.Now()
+	switch h := &d.stop; h.cause {
+	case heldByAnswer:
+		h.interval, h.probeAt = d.probes.Initial, time.Now()
+	case openCircuit:
+		h.interval, h.probeAt = d.breaker.OpenFor, time.Now()
 	}
 	d.kick()
 	d.mu.Unlock()

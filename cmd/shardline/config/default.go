@@ -25,6 +25,7 @@ func Default() *Config {
 				Multiplier: 2,
 			},
 			OnExhausted: OnExhaustedDeadLetter,
+			Breaker:     Breaker{Failures: 10, OpenFor: 15 * time.Second},
 			Compression: CompressionNone,
 			Response:    ResponseStatus,
 		},

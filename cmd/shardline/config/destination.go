@@ -28,7 +28,7 @@ type Delivery struct {
 	// destination waits, alarms and probes now and then; nothing is skipped.
 	OnExhausted string `yaml:"on_exhausted" enum:"dead_letter,hold_destination" later:"hold_key"`
 	// Stops attempts for a while after failures in a row.
-	Breaker *Breaker `yaml:"breaker" later:"true"`
+	Breaker Breaker `yaml:"breaker"`
 	// `none`: the body goes out as it came. `gzip`: compressed, with
 	// `Content-Encoding: gzip`, for receivers that say they take it: a fifth of
 	// the bytes or less, and some CPU, once per record for all destinations that
@@ -55,15 +55,20 @@ type Retry struct {
 	// waiting until it is delivered.
 	MaxAttempts int `yaml:"max_attempts"`
 	// The longest time from a record's first attempt, not counting the time
-	// that the destination was held. 0: no limit.
+	// that the destination was held or its circuit open. 0: no limit.
 	MaxAge time.Duration `yaml:"max_age"`
 }
 
-// Breaker stops attempts for a while after failures in a row.
+// Breaker stops attempts for a while after failures in a row: transport errors
+// and answers that ask to try again. While the circuit is open one record at a
+// time is tried, and nothing counts for `max_attempts` and `max_age`. Each worker
+// has its own.
 type Breaker struct {
-	// Failures in a row that open the circuit.
+	// Failures in a row that open the circuit. 0: it never opens; then every key
+	// goes on with its own retries, and uses them up.
 	Failures int `yaml:"failures"`
-	// How long it stays open before a probe.
+	// How long it stays open before the first probe. The pauses double while
+	// probes fail, up to `retry.max`.
 	OpenFor time.Duration `yaml:"open_for"`
 }
 

@@ -42,7 +42,8 @@ func load(t *testing.T, text string) *config.Config {
 func TestDefaults(t *testing.T) {
 	delivery := config.Delivery{
 		Timeout: 10 * time.Second, Concurrency: 64, OnExhausted: "dead_letter", Compression: "none", Response: "status",
-		Retry: config.Retry{Initial: 200 * time.Millisecond, Max: time.Minute, Multiplier: 2},
+		Retry:   config.Retry{Initial: 200 * time.Millisecond, Max: time.Minute, Multiplier: 2},
+		Breaker: config.Breaker{Failures: 10, OpenFor: 15 * time.Second},
 	}
 	held := delivery
 	held.OnExhausted = "hold_destination"
@@ -105,12 +106,14 @@ func TestFull(t *testing.T) {
 
 	// What a destination names itself goes over delivery, field by field.
 	common := config.Delivery{Timeout: 5 * time.Second, Concurrency: 8, OnExhausted: "dead_letter", Compression: "none", Response: "opentravel",
-		Retry: config.Retry{Initial: time.Second, Max: 30 * time.Second, Multiplier: 1.5, MaxAttempts: 20, MaxAge: time.Hour}}
+		Retry:   config.Retry{Initial: time.Second, Max: 30 * time.Second, Multiplier: 1.5, MaxAttempts: 20, MaxAge: time.Hour},
+		Breaker: config.Breaker{Failures: 20, OpenFor: 30 * time.Second}}
 	equal("plain", c.Destination("plain").Delivery, common)
 	own := common
 	own.Timeout, own.Concurrency, own.OnExhausted, own.Response = time.Minute, 1, "hold_destination", "status"
 	own.Compression = "gzip"
 	own.Retry.Max, own.Retry.MaxAttempts = 2*time.Minute, 0
+	own.Breaker.Failures = 0
 	equal("basic", c.Destination("basic").Delivery, own)
 	equal("basic", c.Destination("basic").Method, "PUT")
 	equal("initial position", c.Destination("basic").InitialPosition.Kind, "trim_horizon")

@@ -46,6 +46,12 @@ func (l *loading) delivery(path string, d *Delivery, common bool) {
 	if own("concurrency") && (d.Concurrency < 1 || d.Concurrency > 4096) {
 		l.addf(path+".concurrency", "%s is not allowed; allowed: 1 to 4096", l.found(path+".concurrency"))
 	}
+	if own("breaker.failures") {
+		l.least(path+".breaker.failures", d.Breaker.Failures, 0)
+	}
+	if own("breaker.open_for") {
+		l.positive(path+".breaker.open_for", d.Breaker.OpenFor)
+	}
 	retry := path + ".retry"
 	if !own("retry") {
 		return

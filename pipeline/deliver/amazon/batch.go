@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shardline/shardline/pipeline/deliver"
@@ -16,6 +17,9 @@ type Batching struct {
 	Concurrency int
 	Linger      time.Duration // how long a call that is not full waits for more
 }
+
+// calls counts the calls of all batches, to tell answers of one call.
+var calls atomic.Uint64
 
 // batches gathers the records of concurrent attempts into calls, and gives each
 // attempt its own answer.
@@ -153,6 +157,7 @@ func (b *batches[T]) make(ctx context.Context, places []*place[T]) {
 	for i, p := range places {
 		records[i] = p.record
 	}
+	call := calls.Add(1)
 	answers, err := b.call(ctx, records)
 	if err == nil && len(answers) != len(places) {
 		err = fmt.Errorf("%d results for %d records", len(answers), len(places))
@@ -160,10 +165,12 @@ func (b *batches[T]) make(ctx context.Context, places []*place[T]) {
 	if err == nil {
 		for i, p := range places {
 			p.answer = answers[i]
+			p.answer.Call = call
 		}
 		return
 	}
 	whole := failed(err)
+	whole.Call = call
 	if half := len(places) / 2; half > 0 && whole.Reason.Class() == deliver.Refused {
 		b.make(ctx, places[:half])
 		b.make(ctx, places[half:])

@@ -1,0 +1,115 @@
+package deliver
+
+import (
+	"slices"
+	"time"
+
+	"github.com/shardline/shardline/pipeline"
+)
+
+// Leave implements pipeline.Subscriber. Lanes whose records were attempted
+// are kept, with what is known of their attempts, as far as there is room, and
+// the lane to probe with in any case.
+func (d *Destination) Leave(c *pipeline.Cursor, way pipeline.Way) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attached[c]
+	if a == nil {
+		return
+	}
+	var dropped []*lane
+	for _, l := range a.lanes {
+		if c.Way(l.entry) != way {
+			continue
+		}
+		must := l.place == flying || l == d.stop.lane
+		if (must || l.attempts > 0) && c.Keep(l.entry, must) {
+			continue
+		}
+		dropped = append(dropped, l)
+	}
+	d.drop(dropped)
+	c.Left(way)
+	if way == pipeline.Main {
+		a.begun, a.taken = 0, 0 // they count entries of that log
+	}
+	d.take(a) // keys may have been unparked
+	d.kick()
+}
+
+// Park implements pipeline.Subscriber. A lane that waits for its first turn is
+// not stuck: then the whole destination is slow.
+func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attached[c]
+	if a == nil || d.stopped() {
+		return false // it is not a few keys
+	}
+	d.takeTo(a, upTo) // what was not even taken may be stuck, too
+	var stuck []*lane
+	for _, l := range a.lanes {
+		if l.entry.Index > upTo || c.Way(l.entry) != pipeline.Main {
+			continue
+		}
+		if l.place == ready && l.attempts == 0 {
+			return false
+		}
+		stuck = append(stuck, l)
+	}
+	if len(stuck) > most {
+		return false
+	}
+	c.PassHeld(upTo)
+	var dropped []*lane
+	for _, l := range stuck {
+		if !c.Park(l.entry, l.place == flying) {
+			dropped = append(dropped, l)
+		}
+	}
+	d.drop(dropped)
+	d.take(a)
+	d.kick()
+	return true
+}
+
+// Wants implements pipeline.Subscriber: a destination that is stopped wants a
+// record to probe with, when that is due and it has none anywhere. One that a
+// command holds wants nothing.
+func (d *Destination) Wants() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := &d.stop
+	switch {
+	case d.orders.all:
+		return false
+	case h.cause == notStopped:
+		return true
+	case h.prober != nil || h.lane != nil || d.ready.n > 0 || h.probeAt.After(time.Now()):
+		return false
+	}
+	return !slices.ContainsFunc(d.waiting, func(l *lane) bool { return l.letter == nil }) // it probes when it is due
+}
+
+// drop forgets lanes that are not flying. d.mu is held.
+func (d *Destination) drop(lanes []*lane) {
+	if len(lanes) == 0 {
+		return
+	}
+	for _, l := range lanes {
+		if l.place == waiting {
+			d.waiting.remove(l)
+		}
+		if d.stop.lane == l {
+			d.stop.lane = nil
+		}
+		l.dropped = true
+	}
+	d.ready.dropIf(func(l *lane) bool { return l.dropped })
+	d.refused.dropIf(func(l *lane) bool { return l.dropped })
+	for _, l := range lanes {
+		l.of.cursor.Drop(l.entry)
+		delete(l.of.lanes, l.key)
+		d.recycle(l)
+	}
+}

@@ -71,6 +71,7 @@ func newRootCommand(env environment) *cobra.Command {
 		newProduceCommand(env),
 		newSendCommand(env),
 		newLeasesCommand(env),
+		newDeadLettersCommand(env),
 		newDestinationsCommand(env),
 	)
 	return root

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +18,99 @@ import (
 	"github.com/shardline/shardline/pipeline/deliver"
 )
 
+// BenchmarkFanout delivers 4 kB records to 100 destinations over HTTP, from one
+// log. An operation is a delivery: what is allocated per record is shared.
+func BenchmarkFanout(b *testing.B) {
+	url := sink(b)
+	const destinations, batch, window = 100, 64, 1024
+	var all []*stream
+	log := pipeline.NewLog()
+	for i := range destinations {
+		s := begin(b, deliver.Config{Name: fmt.Sprint("channel", i), URL: url, Concurrency: 2})
+		s.attachTo(log)
+		all = append(all, s)
+	}
+	through := func() uint64 {
+		low := all[0].through()
+		for _, s := range all {
+			low = min(low, s.through())
+		}
+		return low
+	}
+	n := 0
+	deliverAll := func(records int) {
+		for end := n + records; n < end; {
+			for range min(batch, end-n) {
+				n++
+				log.Append(pipeline.Record{Position: checkpoint.Number("49590338271490256608559692538361571095921575989136588898", int64(n)),
+					Data: payload, Description: pipeline.Description{Key: keys[n%len(keys)], ContentType: "text/xml"}}, false)
+			}
+			for _, s := range all {
+				s.Wake(s.cursor)
+			}
+			for uint64(n) > window && through() < uint64(n-window) {
+				time.Sleep(time.Millisecond)
+			}
+			log.Free()
+		}
+		for through() < uint64(n) {
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
+	deliverAll(100) // connections and lanes
+	b.ReportAllocs()
+	b.ResetTimer()
+	deliverAll((b.N + destinations - 1) / destinations)
+}
+
+var keys = func() (names [100]string) {
+	for i := range names {
+		names[i] = "hotel" + strconv.Itoa(i)
+	}
+	return names
+}()
+
+// sink answers requests with bodies of the payload's size, and allocates
+// nothing for them.
+func sink(b *testing.B) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			served.Go(func() {
+				defer c.Close()
+				buffer, answer := make([]byte, 16<<10), []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				for n := 0; ; {
+					m, err := c.Read(buffer[n:])
+					if err != nil {
+						return
+					}
+					n += m
+					if end := bytes.Index(buffer[:n], []byte("\r\n\r\n")); end < 0 || n < end+4+len(payload) {
+						continue
+					}
+					if _, err := c.Write(answer); err != nil {
+						return
+					}
+					n = 0
+				}
+			})
+		}
+	})
+	b.Cleanup(func() { listener.Close(); served.Wait() })
+	return "http://" + listener.Addr().String() + "/ota"
+}
+
 type instant struct{ n atomic.Int64 }
+
+func (i *instant) KeepsDeadline() bool { return true }
 
 func (i *instant) Send(context.Context, *deliver.Message) deliver.Answer {
 	i.n.Add(1)

@@ -8,6 +8,7 @@ install() {
     kinesis-mock) install_npm "$1" kinesis-local 0.6.2 ;;
     moto) install_pip "$1" moto 5.2.5 '[server]' ;;
     dynamodb-local) install_java "$1" 2.6.1 "$here/dynamodb-local" ;;
+    elasticmq) install_java "$1" 1.7.1 "$here/elasticmq" ;;
     kcl-*) install_java "$1" "${1#kcl-}" "$here/kcl" ;;
   esac
 }

@@ -14,6 +14,7 @@ server() {
     moto) command=("$home/moto/bin/python" "$here/moto_serial.py") ;;
     dynamodb-local) command=(java -Xmx512m -XX:+UseSerialGC -cp "$(class_path "$1")"
       LoopbackDynamoDB -inMemory -sharedDb -disableTelemetry) ;;
+    elasticmq) command=(java -Xmx256m -XX:+UseSerialGC -cp "$(class_path "$1")" LoopbackElasticMQ) ;;
   esac
 }
 

@@ -72,10 +72,12 @@ type Place struct {
 
 // Local is what a worker knows of a destination, of its own shards.
 type Local struct {
-	Held                   bool      `json:"held"` // by itself: an answer told so, or every retry was in vain
-	Reason                 string    `json:"reason,omitempty"`
+	Held                   bool      `json:"held"`             // by itself: an answer told so, or every retry was in vain
+	Circuit                string    `json:"circuit"`          // closed, open or half_open
+	Reason                 string    `json:"reason,omitempty"` // of Held, or of the circuit's opening
 	Since                  time.Time `json:"since,omitzero"`
 	InFlight               int       `json:"in_flight"`
+	WaitingKeys            int       `json:"waiting_keys"` // that wait for a retry
 	OldestUnsettledSeconds float64   `json:"oldest_unsettled_seconds"`
 	HeldKeys               []string  `json:"held_keys,omitempty"`
 	// SecondsUntilTrim are left until the stream forgets the first record that

@@ -74,7 +74,8 @@ func (a *app) local() map[string]control.Local {
 	all := make(map[string]control.Local)
 	for _, d := range a.all() {
 		s := d.State()
-		all[s.Name] = control.Local{Held: s.Held, Reason: s.Reason, Since: s.Since, InFlight: s.InFlight, OldestUnsettledSeconds: s.Oldest.Seconds()}
+		all[s.Name] = control.Local{Held: s.Held, Circuit: string(s.Circuit), Reason: s.Reason, Since: s.Since,
+			InFlight: s.InFlight, WaitingKeys: s.Waiting, OldestUnsettledSeconds: s.Oldest.Seconds()}
 	}
 	return all
 }

@@ -182,9 +182,12 @@ func (a *app) openQueues(c *config.Config) (map[string]deliver.DeadLetters, erro
 		q := &c.DeadLetterQueues[n]
 		i := slices.IndexFunc(a.queues, func(o openQueue) bool { return reflect.DeepEqual(o.config, *q) })
 		if i < 0 {
-			queue, err := newLetters(c, q, &a.services, a.logger)
-			if err != nil {
-				return nil, err
+			var queue letterQueue = a.shared.env.dry
+			if a.shared.env.dry == nil {
+				var err error
+				if queue, err = newLetters(c, q, &a.services, a.logger); err != nil {
+					return nil, err
+				}
 			}
 			a.cleanups = append(a.cleanups, queue.Close)
 			i = len(a.queues)

@@ -54,6 +54,10 @@ func (s delivering) made(c *config.Destination) (d deliver.Config, discard func(
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		d.Headers = append(d.Headers, deliver.Header{Name: name, Value: value(c.Headers[name])})
 	}
+	if s.env.dry != nil {
+		d.Transport = s.env.dry
+		return d, discard, nil
+	}
 	transport, err := s.transport(c)
 	if err != nil {
 		return d, discard, fmt.Errorf("destination %s: %w", c.Name, err)

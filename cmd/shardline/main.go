@@ -26,7 +26,8 @@ type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
-	hooks          *hooks // nil but in tests
+	hooks          *hooks  // nil but in tests
+	dry            *dryRun // nil but in a dry run
 }
 
 // errReported ends a command with exit code 1 when it has told the user

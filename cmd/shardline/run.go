@@ -17,6 +17,7 @@ import (
 
 func newRunCommand(env environment) *cobra.Command {
 	var file string
+	var dry bool
 	cmd := &cobra.Command{
 		Use:   "run --config FILE",
 		Short: "Read the sources and deliver to the destinations, until SIGTERM",
@@ -27,14 +28,27 @@ pipeline.drain_timeout, saves, releases its leases and exits 0.
 A second signal ends the process at once.
 
 SIGHUP: reads the configuration again and applies it, all of it or nothing: the
-log says what changed, what is wrong, or what needs a restart.`,
+log says what changed, what is wrong, or what needs a restart.
+
+With --dry-run everything is read and keyed, and logged instead of delivered or
+dead-lettered: a line for each record, without its data. Leases are in memory, so
+reading begins at each source's initial_position whatever the lease table says,
+and takes its share of the reads of real workers; no table is touched, no stream
+consumer registered, and nothing listens but for metrics, on a port of the
+kernel's choice.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(env, file)
 			if err != nil {
 				return err
 			}
+			if dry {
+				cfg, env.dry = newDryRun(cfg)
+			}
 			return runDaemon(cmd.Context(), cfg, env, func() (*config.Config, error) {
+				if dry {
+					return nil, errors.New("a dry run ends as it began: start another one")
+				}
 				if file == "-" {
 					return nil, errors.New("it came from standard input, which cannot be read again: restart the worker")
 				}
@@ -43,6 +57,7 @@ log says what changed, what is wrong, or what needs a restart.`,
 		},
 	}
 	configFlag(cmd, &file)
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "read and key, and log what would be delivered: nothing is posted, leased or changed")
 	return cmd
 }
 
@@ -58,6 +73,9 @@ func runDaemon(ctx context.Context, cfg *config.Config, env environment, load fu
 	}
 	logger := newLoggerAt(level, cfg.Log.Format, env.stderr)
 	defer logger.Sync() //nolint:errcheck // standard error cannot be synced
+	if env.dry != nil {
+		env.dry.logger = logger
+	}
 	a, err := newApp(ctx, cfg, env, level, logger)
 	if err != nil {
 		return err

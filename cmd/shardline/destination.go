@@ -45,7 +45,10 @@ func (s delivering) made(c *config.Destination) (d deliver.Config, discard func(
 	if c.Type == config.TypeHTTP && c.Compression == config.CompressionGzip {
 		d.Gzip = s.gzip
 	}
-	if c.OnExhausted == config.OnExhaustedHoldDestination {
+	switch c.OnExhausted {
+	case config.OnExhaustedHoldKey:
+		d.OnExhausted = deliver.ExhaustedHoldKey
+	case config.OnExhaustedHoldDestination:
 		d.OnExhausted = deliver.ExhaustedHold
 	}
 	if c.Response == config.ResponseOpenTravel {

@@ -18,6 +18,8 @@ const (
 	Refused
 	// Hold: no record will pass until somebody acts; the destination is held.
 	Hold
+	// HoldKey: the record waits until somebody acts, and its key with it.
+	HoldKey
 )
 
 // Reason says why an attempt ended as it did. The set is closed: it is the
@@ -55,6 +57,7 @@ const (
 	// retry policy; they stand in dead letters and holds.
 	ReasonMaxAttempts
 	ReasonMaxAge
+	ReasonBeforeTrim // the stream was about to trim the record
 	// And those from here on are of a source, once for all its subscribers.
 	ReasonUnreadable  // the record could not be read or keyed
 	ReasonGap         // the stream trimmed records before they were read
@@ -95,8 +98,9 @@ var reasons = [reasonCount]struct {
 	ReasonSettings:          {"settings", Hold, "correct what the answer names in the destination's settings"},
 	ReasonSecretUnavailable: {"secret_unavailable", Hold, "make the secret of the destination's headers or credentials readable, or its role to be had"},
 	ReasonStaleCredentials:  {"stale_credentials", Retry, "correct the destination's credentials, here or at the receiver"},
-	ReasonMaxAttempts:       {"max_attempts", Refused, "repair the receiver; the destination goes on when a probe passes"},
-	ReasonMaxAge:            {"max_age", Refused, "repair the receiver; the destination goes on when a probe passes"},
+	ReasonMaxAttempts:       {"max_attempts", Refused, "repair the receiver; a destination that is held goes on when a probe passes, a key when it is released"},
+	ReasonMaxAge:            {"max_age", Refused, "repair the receiver; a destination that is held goes on when a probe passes, a key when it is released"},
+	ReasonBeforeTrim:        {"before_trim", Refused, ""},
 	ReasonUnreadable:        {"unreadable", Refused, ""},
 	ReasonGap:               {"gap", Refused, ""},
 	ReasonPossibleGap:       {"possible_gap", Refused, ""},

@@ -50,6 +50,25 @@ func (s *sending) send(ctx context.Context, m *Message) (Answer, time.Time) {
 // answered does with a lane what its answer means. The lane stays flying when
 // it has a letter to write. d.mu is held.
 func (d *Destination) answered(l *lane, answer Answer, now time.Time) {
+	a, e := l.of, l.entry
+	d.judge(l, answer, now)
+	if l.of != a || l.entry != e || l.letter != nil || !d.expired(l) {
+		return // most often: settled
+	}
+	switch l.place {
+	case ready:
+		d.ready.dropIf(func(x *lane) bool { return x == l })
+	case waiting, probing, held:
+	default:
+		return
+	}
+	d.giveUp(l)
+	l.place = flying
+	d.kick() // another lane may have to probe now
+}
+
+// judge is answered but for records that the stream is about to trim.
+func (d *Destination) judge(l *lane, answer Answer, now time.Time) {
 	reason := answer.Reason
 	class := reason.Class()
 	d.log.answered(d, reason, now)
@@ -61,13 +80,15 @@ func (d *Destination) answered(l *lane, answer Answer, now time.Time) {
 		}
 		age := now.Sub(l.first) - (d.downtime.at(now) - l.downBefore)
 		if why, ok := d.retry.exhausted(l.failures, l.unclear, age); ok && reason != ReasonStaleCredentials {
-			reason, class = why, Refused
-			if d.onExhausted == ExhaustedHold {
-				class = Hold
-			}
+			reason, class = why, d.onExhausted.class()
 		}
 	}
 	if class == Refused && d.letters == nil {
+		if class = Hold; d.onExhausted == ExhaustedHoldKey {
+			class = HoldKey
+		}
+	}
+	if class == HoldKey && len(l.of.held) >= maxHeldKeys {
 		class = Hold
 	}
 	if class == Hold {
@@ -84,6 +105,8 @@ func (d *Destination) answered(l *lane, answer Answer, now time.Time) {
 		d.settle(l)
 	case class == Refused:
 		l.letter, l.letters = d.letterOf(l, reason, answer, now), d.letters
+	case class == HoldKey && !l.of.closed:
+		d.holdKey(l, reason, answer, now)
 	case l.place != flying: // it is to probe
 	case reason == ReasonCancelled || l.of.closed:
 		l.place = parked
@@ -123,6 +146,6 @@ func (d *Destination) settle(l *lane) {
 	}
 	l.reset(next)
 	if !a.closed {
-		d.ready.push(l)
+		d.enter(l)
 	}
 }

@@ -13,18 +13,21 @@ type changes struct {
 	since    time.Time // of the first of them
 	failing  bool      // that was logged
 
-	letters     int       // dead letters since the last line about them
-	lettersAt   time.Time // of that line
-	unwritable  bool      // dead letters cannot be written: that was logged
-	unwritables int       // tries since
+	letters   int       // dead letters since the last line about them
+	lettersAt time.Time // of that line
+	keys      int       // held since the last line about them
+	keysAt    time.Time // of that line
+
+	unwritable  bool // dead letters cannot be written: that was logged
+	unwritables int  // tries since
 }
 
 const (
 	// failingAfter failures in a row make a destination one that fails: more
 	// than one key's bad luck.
 	failingAfter = 10
-	// lettersEvery is the least time between two lines about dead letters.
-	lettersEvery = time.Minute
+	// linesEvery is the least time between two lines about dead letters, or held keys.
+	linesEvery = time.Minute
 )
 
 func (c *changes) answered(d *Destination, reason Reason, now time.Time) {
@@ -63,7 +66,7 @@ func (c *changes) written(d *Destination, letter *DeadLetter, err error) {
 		c.unwritable, c.unwritables = false, 0
 	}
 	c.letters++
-	if c.lettersAt.IsZero() || letter.Time.Sub(c.lettersAt) >= lettersEvery {
+	if c.lettersAt.IsZero() || letter.Time.Sub(c.lettersAt) >= linesEvery {
 		d.logger.Warn("records go to the dead letters", zap.String("reason", letter.Reason),
 			zap.Int("records", c.letters), zap.String("source", letter.Source), zap.String("shard", letter.Shard))
 		c.letters, c.lettersAt = 0, letter.Time

@@ -23,7 +23,7 @@ type Config struct {
 	OnExhausted OnExhausted
 	Probes      Probes // while the destination is held
 	Breaker     Breaker
-	DeadLetters DeadLetters // nil only with ExhaustedHold: then a refused record holds the destination too
+	DeadLetters DeadLetters // nil only when OnExhausted holds: then a refused record does, too
 
 	// How the HTTP transport makes requests and reads answers.
 	URL       string // http or https, with the placeholders {key} {type} {sequence_number} {source}
@@ -114,8 +114,8 @@ func (c Config) check() error {
 	switch {
 	case c.Name == "":
 		return errors.New("destination: it has no name")
-	case c.DeadLetters == nil && c.OnExhausted != ExhaustedHold:
-		return fmt.Errorf("destination %s: dead letters are needed unless exhausted records hold it", c.Name)
+	case c.DeadLetters == nil && c.OnExhausted == ExhaustedDeadLetter:
+		return fmt.Errorf("destination %s: dead letters are needed unless exhausted records hold it or their key", c.Name)
 	}
 	return nil
 }

@@ -84,16 +84,15 @@ func newLetter(shard *pipeline.ShardInfo, r *pipeline.Record, reason Reason, det
 func (d *Destination) letterOf(l *lane, reason Reason, a Answer, now time.Time) *DeadLetter {
 	detail := a.Detail
 	if reason != a.Reason { // the retries are used up: say on what
-		detail = a.Reason.String()
-		if a.Detail != "" {
-			detail += ": " + a.Detail
-		}
+		detail = detailOf(a)
 	}
 	letter := newLetter(&l.of.shard, &l.entry.Record, reason, detail, now)
 	letter.Destination = d.name
 	letter.Attempts = l.attempts
-	first, last := l.first, l.last
-	letter.FirstAttempt, letter.LastAttempt = &first, &last
+	if l.attempts > 0 {
+		first, last := l.first, l.last
+		letter.FirstAttempt, letter.LastAttempt = &first, &last
+	}
 	if a.Status != 0 || len(a.Body) > 0 {
 		letter.LastAnswer = &Excerpt{Status: a.Status, Body: string(a.Body)}
 	}

@@ -119,7 +119,7 @@ func (d *Destination) takeTo(a *attachment, index uint64) {
 // it made any. d.mu is held.
 func (d *Destination) refill() bool {
 	took := false
-	for d.ready.n < d.concurrency {
+	for d.ready.n+d.refused.n < d.concurrency {
 		a := d.hungry.pop()
 		if a == nil {
 			break
@@ -148,7 +148,7 @@ func (d *Destination) takeOne(a *attachment) bool {
 	if a.lanes[e.Key] == nil {
 		l := d.newLane(a, e)
 		a.lanes[e.Key] = l
-		d.ready.push(l)
+		d.enter(l)
 	}
 	return true
 }

@@ -17,14 +17,16 @@ type attachment struct {
 	cancel context.CancelFunc
 	lanes  map[string]*lane // by key; bounded by the entries of the shard's log
 
-	taken   uint64        // the index that was taken last on the main way
-	hungry  bool          // it stands in the destination's queue of those
-	next    *attachment   // hungry: behind it in that queue
-	begun   uint64        // the highest index on the main way that was attempted
-	limit   uint64        // no attempt above it; set by Drain, else no limit
-	closed  bool          // by Detach, or the tenure is over: nothing starts
-	busy    int           // lanes in flight
-	changed chan struct{} // capacity 1; while somebody waits in Drain or Detach, signalled after each attempt
+	held    map[string]*heldKey // keys that are held by their own
+	expire  time.Time           // what arrived before it is dead-lettered; zero: nothing is
+	taken   uint64              // the index that was taken last on the main way
+	hungry  bool                // it stands in the destination's queue of those
+	next    *attachment         // hungry: behind it in that queue
+	begun   uint64              // the highest index on the main way that was attempted
+	limit   uint64              // no attempt above it; set by Drain, else no limit
+	closed  bool                // by Detach, or the tenure is over: nothing starts
+	busy    int                 // lanes in flight
+	changed chan struct{}       // capacity 1; while somebody waits in Drain or Detach, signalled after each attempt
 }
 
 // place is where a lane is.

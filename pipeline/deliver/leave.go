@@ -23,7 +23,11 @@ func (d *Destination) Leave(c *pipeline.Cursor, way pipeline.Way) {
 			continue
 		}
 		must := l.place == flying || l == d.stop.lane
-		if (must || l.attempts > 0) && c.Keep(l.entry, must) {
+		if way == pipeline.Kept {
+			if l.place == flying {
+				continue
+			}
+		} else if (must || l.attempts > 0) && c.Keep(l.entry, must) {
 			continue
 		}
 		dropped = append(dropped, l)
@@ -52,7 +56,7 @@ func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
 		if l.entry.Index > upTo || c.Way(l.entry) != pipeline.Main {
 			continue
 		}
-		if l.place == ready && l.attempts == 0 {
+		if l.place == ready && l.attempts == 0 && l.letter == nil {
 			return false
 		}
 		stuck = append(stuck, l)
@@ -89,6 +93,14 @@ func (d *Destination) Wants() bool {
 		return false
 	}
 	return !slices.ContainsFunc(d.waiting, func(l *lane) bool { return l.letter == nil }) // it probes when it is due
+}
+
+// Busy says whether anything of c is in flight.
+func (d *Destination) Busy(c *pipeline.Cursor) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attached[c]
+	return a != nil && a.busy > 0
 }
 
 // drop forgets lanes that are not flying. d.mu is held.

@@ -21,6 +21,7 @@ type Metrics struct {
 	oldest   *prometheus.Desc
 	held     *prometheus.Desc
 	circuit  *prometheus.Desc
+	heldKeys *prometheus.Desc
 
 	mu           sync.Mutex
 	destinations map[string]*Destination
@@ -53,6 +54,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"1 while the destination is held and only probed, else 0.", label, nil),
 		circuit: prometheus.NewDesc("shardline_deliver_circuit_open",
 			"1 while the destination's circuit is open or half open: it failed so often in a row that it is only probed; else 0.", label, nil),
+		heldKeys: prometheus.NewDesc("shardline_deliver_held_keys",
+			"Keys whose record has used up its retries, and which wait until somebody releases them.", label, nil),
 		destinations: make(map[string]*Destination),
 	}
 	reg.MustRegister(m.deliveries, m.attempts, m.seconds, m.deadLetters, m.keyless, m.opened, m)
@@ -70,7 +73,7 @@ func (m *Metrics) Keyless(destination string, reasons []string) func(reason stri
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.inFlight, m.waiting, m.oldest, m.held, m.circuit} {
+	for _, d := range []*prometheus.Desc{m.inFlight, m.waiting, m.oldest, m.held, m.circuit, m.heldKeys} {
 		ch <- d
 	}
 }
@@ -93,6 +96,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.oldest, prometheus.GaugeValue, s.Oldest.Seconds(), name)
 		ch <- prometheus.MustNewConstMetric(m.held, prometheus.GaugeValue, held, name)
 		ch <- prometheus.MustNewConstMetric(m.circuit, prometheus.GaugeValue, circuit, name)
+		ch <- prometheus.MustNewConstMetric(m.heldKeys, prometheus.GaugeValue, float64(s.HeldKeys), name)
 	}
 }
 

@@ -21,13 +21,7 @@ func (d *Destination) Hold(all bool, keys map[string]bool) {
 	defer d.mu.Unlock()
 	before := d.orders
 	d.orders = orders{all: all, keys: maps.Clone(keys)}
-	for _, a := range d.attached {
-		for _, l := range a.lanes {
-			if l.place == held && !d.keyHeld(l) {
-				d.ready.push(l)
-			}
-		}
-	}
+	d.freeKeys()
 	if before.all != all {
 		d.restated(time.Now())
 	}
@@ -47,6 +41,9 @@ func (d *Destination) Release(key string) {
 		}
 		d.open("released by command", now)
 	}
+	d.releaseKeys(key, now)
+	d.kick()
+	d.signal()
 }
 
 // forgive makes a lane's attempts so far count no more for its limits. d.mu is
@@ -55,6 +52,3 @@ func (d *Destination) forgive(l *lane, now time.Time) {
 	l.failures, l.unclear = 0, 0
 	l.downBefore = d.downtime.at(now) - now.Sub(l.first) // its age is 0
 }
-
-// keyHeld says whether no attempt of a lane's key may start. d.mu is held.
-func (d *Destination) keyHeld(l *lane) bool { return d.orders.keys[l.key] }

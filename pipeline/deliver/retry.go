@@ -25,7 +25,21 @@ const (
 	ExhaustedDeadLetter OnExhausted = iota
 	// ExhaustedHold: the whole destination waits and probes with it.
 	ExhaustedHold
+	// ExhaustedHoldKey: it waits with its key until somebody releases it; other
+	// keys go on.
+	ExhaustedHoldKey
 )
+
+// class is what that makes of the record.
+func (e OnExhausted) class() Class {
+	switch e {
+	case ExhaustedHold:
+		return Hold
+	case ExhaustedHoldKey:
+		return HoldKey
+	}
+	return Refused
+}
 
 const (
 	// maxUnclear bounds the attempts whose answers decide nothing: such a

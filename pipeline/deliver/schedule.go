@@ -83,7 +83,7 @@ func (d *Destination) work() {
 			}
 			d.answered(l, answer, now)
 		}
-		if letter := l.letter; letter != nil {
+		if letter := l.letter; letter != nil && l.place == flying {
 			letters := l.letters
 			d.mu.Unlock()
 			err := letters.Put(a.ctx, *letter)
@@ -116,7 +116,9 @@ func (d *Destination) begin() *lane {
 			if d.refill() {
 				d.kick()
 			}
-			l = d.turn()
+			if l = d.refused.pop(); l == nil { // of what was taken just now
+				l = d.turn()
+			}
 		}
 		if l == nil {
 			return nil

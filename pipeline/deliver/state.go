@@ -14,6 +14,8 @@ type State struct {
 	Since     time.Time     // of Held, or of the circuit's opening
 	Reason    string        // of these
 	Commanded bool          // a command holds it: nothing starts
+	HeldKeys  int           // that are held by their own
+	Keys      []HeldKey     // those for longest, 20 at most
 	InFlight  int           // attempts
 	Waiting   int           // keys that wait for a retry
 	Oldest    time.Duration // age, since it arrived in the stream, of the oldest record that is not settled; 0: there is none
@@ -36,6 +38,7 @@ func (d *Destination) State() State {
 	h := &d.stop
 	s := State{Name: d.name, Held: h.cause == heldByAnswer, Circuit: CircuitClosed, Commanded: d.orders.all,
 		InFlight: d.inFlight, Waiting: len(d.waiting)}
+	s.HeldKeys, s.Keys = d.heldKeys()
 	switch {
 	case h.cause == openCircuit && h.prober != nil:
 		s.Circuit = CircuitHalfOpen

@@ -193,7 +193,7 @@ func (d *Destination) open(why string, now time.Time) {
 // release puts a lane that was held back to the others. d.mu is held.
 func (d *Destination) release(l *lane) {
 	if l != nil {
-		d.ready.push(l)
+		d.enter(l)
 	}
 }
 

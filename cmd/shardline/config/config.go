@@ -177,6 +177,7 @@ const (
 	ByContent   = "content"
 
 	OnExhaustedDeadLetter      = "dead_letter"
+	OnExhaustedHoldKey         = "hold_key"
 	OnExhaustedHoldDestination = "hold_destination"
 
 	CompressionNone = "none"

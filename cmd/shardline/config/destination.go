@@ -24,9 +24,11 @@ type Delivery struct {
 	// letters. 0: wait, and report the gap if the stream trims them.
 	BeforeTrim time.Duration `yaml:"before_trim" later:"true"`
 	// What happens when a record's retries are used up. `dead_letter`: it goes
-	// to the dead letters and its key goes on. `hold_destination`: the whole
-	// destination waits, alarms and probes now and then; nothing is skipped.
-	OnExhausted string `yaml:"on_exhausted" enum:"dead_letter,hold_destination" later:"hold_key"`
+	// to the dead letters and its key goes on. `hold_key`: it waits,
+	// and its key with it, until somebody releases them; other keys go on.
+	// `hold_destination`: the whole destination waits, alarms and probes now and
+	// then. Neither skips a record.
+	OnExhausted string `yaml:"on_exhausted" enum:"dead_letter,hold_key,hold_destination"`
 	// Stops attempts for a while after failures in a row.
 	Breaker Breaker `yaml:"breaker"`
 	// `none`: the body goes out as it came. `gzip`: compressed, with
@@ -152,7 +154,8 @@ type Destination struct {
 	Filter string `yaml:"filter" later:"true"`
 	// The dead letter queue for records that the destination refuses or that
 	// have used up their retries. Required unless `on_exhausted` is
-	// `hold_destination`; without one a refused record holds the destination.
+	// `hold_key` or `hold_destination`; without one a refused record holds as
+	// that says.
 	DeadLetters string `yaml:"dead_letters"`
 	// Delivery is the effective one: the common fields with the destination's
 	// own over them.

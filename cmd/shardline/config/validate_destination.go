@@ -28,8 +28,8 @@ func (l *loading) eachDestination(c *Config) {
 		switch {
 		case d.DeadLetters != "":
 			l.queue(c, path+".dead_letters", d.DeadLetters)
-		case d.OnExhausted != OnExhaustedHoldDestination:
-			l.addf(path+".dead_letters", "a dead letter queue is required unless on_exhausted is hold_destination")
+		case d.OnExhausted == OnExhaustedDeadLetter:
+			l.addf(path+".dead_letters", "a dead letter queue is required unless on_exhausted is hold_key or hold_destination")
 		}
 	}
 }

@@ -24,7 +24,7 @@ import (
 
 func newBenchCommand(env environment) *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure Shardline beside others, both sides in one run"}
-	cmd.AddCommand(newBenchFanoutCommand(env), newBenchLeasesCommand(env), newBenchSinkCommand(env))
+	cmd.AddCommand(newBenchFanoutCommand(env), newBenchLatencyCommand(env), newBenchLeasesCommand(env), newBenchSinkCommand(env))
 	return cmd
 }
 

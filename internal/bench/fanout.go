@@ -20,6 +20,11 @@ type Options struct {
 	Roots        string   // PEM file of the sink's certificate, with an https Sink
 	Rounds       int      // the clients alternate this often
 	Only         []string // of the rivals; empty: all
+
+	pace  time.Duration // a record per shard in this time; 0: as many as go
+	delay time.Duration // the sink answers after it
+	run   int           // tells the runs with a delay apart
+	taken *samples      // where latencies are noted; nil: nowhere
 }
 
 // Rate is what one client did.
@@ -112,6 +117,11 @@ func Fanout(ctx context.Context, o Options, ownSink bool, progress func(round in
 
 // measure runs one client for a slice of time.
 func measure(ctx context.Context, c client, o Options, bodies [][]byte, slice time.Duration) (Rate, error) {
+	return measureWarm(ctx, c, o, bodies, slice, func() {})
+}
+
+// measureWarm calls warm when the measuring begins.
+func measureWarm(ctx context.Context, c client, o Options, bodies [][]byte, slice time.Duration, warm func()) (Rate, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	delivered, wait, err := c.start(ctx, o, bodies)
@@ -121,6 +131,7 @@ func measure(ctx context.Context, c client, o Options, bodies [][]byte, slice ti
 	if !sleep(ctx, warmUp) {
 		return Rate{}, ctx.Err()
 	}
+	warm()
 	n, cpu, began := delivered(), cpuSeconds(), time.Now()
 	if !sleep(ctx, slice) {
 		return Rate{}, ctx.Err()

@@ -12,6 +12,20 @@ import (
 // it is sent. They keep no order but that of each connection, know no stream,
 // and have no time-outs.
 func startFastHTTP(ctx context.Context, o Options, bodies [][]byte) (func() int64, func() error, error) {
+	begin, end, err := fastHTTP(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	l := newLoops(ctx, o, begin, inTurn(bodies))
+	return l.delivered.Load, func() error {
+		err := l.wait()
+		end()
+		return err
+	}, nil
+}
+
+// fastHTTP makes the clients; end closes their connections.
+func fastHTTP(o Options) (begin begin, end func(), err error) {
 	secure, err := o.clientTLS()
 	if err != nil {
 		return nil, nil, err
@@ -25,7 +39,7 @@ func startFastHTTP(ctx context.Context, o Options, bodies [][]byte) (func() int6
 		clients[d] = &fasthttp.HostClient{Addr: address, IsTLS: secure != nil, TLSConfig: secure, MaxConns: o.Concurrency,
 			NoDefaultUserAgentHeader: true, DisableHeaderNamesNormalizing: true, DisablePathNormalizing: true}
 	}
-	l := newLoops(ctx, o, func(d int) (exchange, func(), error) {
+	begin = func(d int) (exchange, func(), error) {
 		req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 		req.Header.SetMethod(fasthttp.MethodPost)
 		req.SetRequestURI(destinationURL(o.Sink, d))
@@ -40,12 +54,10 @@ func startFastHTTP(ctx context.Context, o Options, bodies [][]byte) (func() int6
 			}
 			return nil
 		}, func() {}, nil
-	}, bodies)
-	return l.delivered.Load, func() error {
-		err := l.wait()
+	}
+	return begin, func() {
 		for _, c := range clients {
 			c.CloseIdleConnections()
 		}
-		return err
 	}, nil
 }

@@ -24,7 +24,7 @@ func startNetHTTP(ctx context.Context, o Options, bodies [][]byte) (func() int64
 	l := newLoops(ctx, o, func(d int) (exchange, func(), error) {
 		client, url := &http.Client{Transport: transports[d]}, destinationURL(o.Sink, d)
 		return func(body []byte) error { return post(ctx, client, url, body) }, func() {}, nil
-	}, bodies)
+	}, inTurn(bodies))
 	return l.delivered.Load, func() error {
 		err := l.wait()
 		for _, t := range transports {
@@ -55,3 +55,11 @@ func post(ctx context.Context, client *http.Client, url string, body []byte) err
 }
 
 func destinationURL(sink string, d int) string { return fmt.Sprintf("%s/channel-%03d", sink, d) }
+
+// url is a destination's address for Shardline, which shows the sink more.
+func (o Options) url(d int) string {
+	if o.delay == 0 {
+		return destinationURL(o.Sink, d)
+	}
+	return fmt.Sprintf("%s%s%s&run=%d", destinationURL(o.Sink, d), delayQuery, o.delay, o.run)
+}

@@ -16,17 +16,24 @@ type exchange func(body []byte) error
 
 // loops are a rival's goroutines, one per connection.
 type loops struct {
-	ctx       context.Context
 	delivered atomic.Int64
 	all       sync.WaitGroup
 	first     atomic.Pointer[error]
-	stop      func() bool
 }
 
-// newLoops starts as many loops as there are connections. begin makes what one
-// of them needs, and what ends it when ctx does.
-func newLoops(ctx context.Context, o Options, begin func(d int) (exchange, func(), error), bodies [][]byte) *loops {
-	l := &loops{ctx: ctx}
+// begin makes what a loop to a destination needs, and what ends its call when
+// the run ends.
+type begin func(d int) (exchange, func(), error)
+
+// inTurn gives each loop one body after the other.
+func inTurn(bodies [][]byte) func(d, i int) ([]byte, func()) {
+	return func(d, i int) ([]byte, func()) { return bodies[(d+i)%len(bodies)], nil }
+}
+
+// newLoops starts as many loops as there are connections. next is a loop's next
+// body, and what is to be done when it is delivered.
+func newLoops(ctx context.Context, o Options, begin begin, next func(d, i int) ([]byte, func())) *loops {
+	l := &loops{}
 	for d := range o.Destinations {
 		for w := range o.Concurrency {
 			l.all.Go(func() {
@@ -35,9 +42,17 @@ func newLoops(ctx context.Context, o Options, begin func(d int) (exchange, func(
 					stop := context.AfterFunc(ctx, end)
 					defer stop()
 				}
-				for i := d + w; err == nil && ctx.Err() == nil; i++ {
-					if err = send(bodies[i%len(bodies)]); err == nil {
-						l.delivered.Add(1)
+				for i := w; err == nil && ctx.Err() == nil; i++ {
+					body, done := next(d, i)
+					if body == nil {
+						return
+					}
+					if err = send(body); err != nil {
+						break
+					}
+					l.delivered.Add(1)
+					if done != nil {
+						done()
 					}
 				}
 				if err != nil && ctx.Err() == nil {

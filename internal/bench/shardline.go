@@ -24,17 +24,25 @@ func startShardline(ctx context.Context, o Options, bodies [][]byte) (func() int
 	reg := prometheus.NewRegistry()
 	all := deliver.NewMetrics(reg)
 	source := pipeline.SourceConfig{
-		Source: &stream{shards: o.Shards, keys: o.Keys, bodies: bodies, made: time.Now()},
+		Source: &stream{shards: o.Shards, keys: o.Keys, bodies: bodies, made: time.Now(), pace: o.pace},
 		Describe: func(key string, _ []byte) (pipeline.Description, error) {
 			return pipeline.Description{Key: key, ContentType: contentType}, nil
 		},
 	}
 	var destinations []*deliver.Destination
 	for i := range o.Destinations {
-		d, err := deliver.New(deliver.Config{
-			Name: fmt.Sprintf("channel-%03d", i), URL: destinationURL(o.Sink, i), TLS: deliver.TLS{Roots: o.Roots}, Timeout: 10 * time.Second,
+		c := deliver.Config{
+			Name: fmt.Sprintf("channel-%03d", i), URL: o.url(i), TLS: deliver.TLS{Roots: o.Roots}, Timeout: 10 * time.Second,
 			Concurrency: o.Concurrency, OnExhausted: deliver.ExhaustedHold, Metrics: all,
-		})
+		}
+		if o.taken != nil {
+			transport, err := deliver.NewHTTP(c)
+			if err != nil {
+				return nil, nil, err
+			}
+			c.Transport = timed{transport, o.taken}
+		}
+		d, err := deliver.New(c)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,43 @@ import (
 type SinkStats struct {
 	Deliveries int64   `json:"deliveries"`
 	CPUSeconds float64 `json:"cpu_seconds"`
+
+	// Of those that asked for a delay.
+	Slow        int64   `json:"slow"`
+	SlowSeconds float64 `json:"slow_seconds"` // from the whole request to its answer, together
+	Disordered  int64   `json:"disordered"`   // came before an earlier record of their key
+}
+
+// delayQuery asks for a delay, and for an eye on the order.
+const delayQuery = "?delay="
+
+// slowness is what a sink does for requests that ask for a delay.
+type slowness struct {
+	mu         sync.Mutex
+	n          int64
+	took       time.Duration
+	disordered int64
+	last       map[string]string // sequence numbers by destination and key; as many as there are keys
+}
+
+// see notes a request's order and waits.
+func (s *slowness) see(path, key, sequence string, delay time.Duration) {
+	began := time.Now()
+	s.mu.Lock()
+	if s.last == nil {
+		s.last = make(map[string]string)
+	}
+	id := path + " " + key
+	if last := s.last[id]; len(sequence) < len(last) || len(sequence) == len(last) && sequence <= last {
+		s.disordered++
+	}
+	s.last[id] = sequence
+	s.mu.Unlock()
+	time.Sleep(delay)
+	s.mu.Lock()
+	s.n++
+	s.took += time.Since(began)
+	s.mu.Unlock()
 }
 
 // sinkAnswer is all that a delivery gets.
@@ -33,6 +71,7 @@ const sinkAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 func ServeSink(ctx context.Context, l net.Listener) error {
 	var (
 		deliveries atomic.Int64
+		slow       slowness
 		open       sync.Map // net.Conn
 		all        sync.WaitGroup
 	)
@@ -57,13 +96,13 @@ func ServeSink(ctx context.Context, l net.Listener) error {
 		all.Go(func() {
 			defer open.Delete(c)
 			defer c.Close()
-			answerAll(c, &deliveries)
+			answerAll(c, &deliveries, &slow)
 		})
 	}
 }
 
 // answerAll serves one connection until it fails or the peer closes it.
-func answerAll(c net.Conn, deliveries *atomic.Int64) {
+func answerAll(c net.Conn, deliveries *atomic.Int64, slow *slowness) {
 	r := bufio.NewReaderSize(c, 16<<10)
 	for {
 		line, err := r.ReadSlice('\n')
@@ -72,6 +111,15 @@ func answerAll(c net.Conn, deliveries *atomic.Int64) {
 		}
 		stats := bytes.HasPrefix(line, []byte("GET /stats "))
 		length := 0
+		var path, key, sequence string
+		var delay time.Duration
+		if i := bytes.Index(line, []byte(delayQuery)); i >= 0 {
+			asked, _, _ := strings.Cut(string(line[i+len(delayQuery):]), "&")
+			if delay, err = time.ParseDuration(asked); err != nil {
+				return
+			}
+			path = string(line) // with the run: each begins anew
+		}
 		for {
 			line, err := r.ReadSlice('\n')
 			if err != nil {
@@ -86,15 +134,29 @@ func answerAll(c net.Conn, deliveries *atomic.Int64) {
 					return
 				}
 			}
+			if delay > 0 {
+				switch name, value, _ := strings.Cut(string(line), ": "); name {
+				case "X-Shardline-Key":
+					key = value
+				case "X-Shardline-Sequence-Number":
+					sequence = value
+				}
+			}
 		}
 		if _, err := r.Discard(length); err != nil {
 			return
 		}
 		answer := []byte(sinkAnswer)
 		if stats {
-			body, _ := json.Marshal(SinkStats{Deliveries: deliveries.Load(), CPUSeconds: cpuSeconds()})
+			slow.mu.Lock()
+			body, _ := json.Marshal(SinkStats{Deliveries: deliveries.Load(), CPUSeconds: cpuSeconds(),
+				Slow: slow.n, SlowSeconds: slow.took.Seconds(), Disordered: slow.disordered})
+			slow.mu.Unlock()
 			answer = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 		} else {
+			if delay > 0 {
+				slow.see(path, key, sequence, delay)
+			}
 			deliveries.Add(1)
 		}
 		if _, err := c.Write(answer); err != nil {

@@ -14,11 +14,20 @@ import (
 // keeps no order but that of each connection, has no time-outs, and repeats
 // nothing.
 func startSocket(ctx context.Context, o Options, bodies [][]byte) (func() int64, func() error, error) {
-	secure, err := o.clientTLS()
+	begin, err := socket(o)
 	if err != nil {
 		return nil, nil, err
 	}
-	l := newLoops(ctx, o, func(d int) (exchange, func(), error) {
+	l := newLoops(ctx, o, begin, inTurn(bodies))
+	return l.delivered.Load, l.wait, nil
+}
+
+func socket(o Options) (begin, error) {
+	secure, err := o.clientTLS()
+	if err != nil {
+		return nil, err
+	}
+	return func(d int) (exchange, func(), error) {
 		address, path, err := split(destinationURL(o.Sink, d))
 		if err != nil {
 			return nil, nil, err
@@ -41,8 +50,7 @@ func startSocket(ctx context.Context, o Options, bodies [][]byte) (func() int64,
 			}
 			return readLittle(c, answer)
 		}, func() { c.Close() }, nil
-	}, bodies)
-	return l.delivered.Load, l.wait, nil
+	}, nil
 }
 
 // readLittle reads an answer as far as it must: its status, and as many bytes

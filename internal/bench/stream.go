@@ -18,6 +18,7 @@ type stream struct {
 	bodies [][]byte
 	reads  atomic.Int64
 	made   time.Time
+	pace   time.Duration // one record in this time; 0: batches, as fast as they go
 }
 
 const batch = 64 // records per read
@@ -49,15 +50,30 @@ type endless struct {
 	shard  string
 	n      int64
 	rng    *rand.Rand
+	next   time.Time // with a pace: of the next record
 }
 
-func (e *endless) Wait(ctx context.Context) error { return ctx.Err() }
+func (e *endless) Wait(ctx context.Context) error {
+	pace := e.stream.pace
+	if pace == 0 {
+		return ctx.Err()
+	}
+	if e.next.IsZero() { // the shards do not march in step
+		e.next = time.Now().Add(rand.N(pace))
+	}
+	sleep(ctx, time.Until(e.next))
+	e.next = e.next.Add(pace)
+	return ctx.Err()
+}
 
 func (e *endless) Close() {}
 
 func (e *endless) Read(context.Context) (pipeline.Batch, error) {
 	e.stream.reads.Add(1)
 	records := make([]pipeline.Record, batch)
+	if e.stream.pace > 0 {
+		records = records[:1]
+	}
 	now := time.Now()
 	for i := range records {
 		e.n++
@@ -68,5 +84,5 @@ func (e *endless) Read(context.Context) (pipeline.Batch, error) {
 			Arrival:      now,
 		}
 	}
-	return pipeline.Batch{Records: records, Continues: e.n > batch}, nil
+	return pipeline.Batch{Records: records, Continues: e.n > int64(len(records))}, nil
 }

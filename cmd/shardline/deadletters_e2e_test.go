@@ -147,3 +147,74 @@ func TestDeadLettersRedriven(t *testing.T) {
 		})
 	}
 }
+
+// TestRedriveHolds holds a key while its letters are delivered again, one a
+// second: a live record of the key waits for all of them, one of another key
+// does not.
+func TestRedriveHolds(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 1)
+	partner := s.receiver("partner").behaves(refused("wrong"))
+	config := s.config(settings{destinations: []destinationSettings{{receiver: partner, more: "timeout: 1s"}}})
+	put := func(key string, n int) { s.put(s.streams[0], key, fmt.Appendf(nil, "%s %d", key, n)) }
+	const letters = 4
+	for i := range letters {
+		put("wrong", i)
+	}
+	p := s.start(config)
+	await(t, "all are refused", func() error {
+		if got := len(s.letters()); got < letters {
+			return fmt.Errorf("%d letters", got)
+		}
+		return nil
+	})
+	partner.behaves(nil)
+	var code int
+	var said string
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var stdout, stderr string
+		code, stdout, stderr = s.command("dead-letters", "redrive", "--hold", "--rate", "1", "--config", config)
+		said = stdout + stderr
+	}()
+	await(t, "the first letter is there", func() error {
+		if len(partner.sequences("wrong")) == 0 {
+			return fmt.Errorf("none")
+		}
+		return nil
+	})
+	put("wrong", letters)
+	put("right", 0)
+	await(t, "the other key's record is there", func() error {
+		if len(partner.sequences("right")) == 0 {
+			return fmt.Errorf("none")
+		}
+		return nil
+	})
+	if got := len(partner.sequences("wrong")); got == letters+1 {
+		t.Error("the live record of the key did not wait")
+	}
+	<-done
+	if code != 0 || !strings.Contains(said, "partner: 1 key held on every shard") || !strings.Contains(said, "4 letters delivered") {
+		t.Errorf("exit %d: %s", code, said)
+	}
+	await(t, "the live record is there", func() error {
+		if got := len(partner.sequences("wrong")); got <= letters {
+			return fmt.Errorf("%d are", got)
+		}
+		return nil
+	})
+	if got := partner.sequences("wrong"); !slices.IsSortedFunc(got, func(a, b string) int {
+		if grows(a, b) {
+			return -1
+		}
+		return 1
+	}) {
+		t.Errorf("the key's records came as %q", got)
+	}
+	if _, stdout, _ := s.command("destinations", "list", "partner", "--config", config); strings.Contains(stdout, "wrong") {
+		t.Errorf("the key is still held\n%s", stdout)
+	}
+	p.stop()
+}

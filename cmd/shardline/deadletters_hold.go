@@ -33,10 +33,6 @@ func (l *openLetters) hold(ctx context.Context, env environment, o redriveOption
 	for _, c := range redrive.NewPlan(found, configured).Chains {
 		keys[c.Destination] = append(keys[c.Destination], c.Key)
 	}
-	if l.letters.Partial() && l.queue.Type == "sqs" {
-		// All groups have shown their first letters: no key is missing.
-		fmt.Fprintln(env.stderr, "a FIFO queue: held are the keys that have letters now")
-	}
 	desired, err := tables.store.Desired(ctx)
 	if err != nil {
 		return nil, err
@@ -72,6 +68,7 @@ func (l *openLetters) hold(ctx context.Context, env environment, o redriveOption
 	if wait < 0 {
 		wait = 3 * l.config.Leases.Failover
 	}
+	var longest time.Duration
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for _, name := range names {
@@ -87,6 +84,13 @@ func (l *openLetters) hold(ctx context.Context, env environment, o redriveOption
 			return nil, errors.Join(fmt.Errorf("the keys of %s are not held on every shard after %s: nothing was redriven; see shardline destinations list", name, wait), undo())
 		}
 		fmt.Fprintf(env.stderr, "%s: %s held on every shard\n", cell(name), count(len(ours[name]), "key"))
+		longest = max(longest, l.config.Destination(name).Timeout)
 	}
-	return undo, nil
+	// What was on its way when its key was held ends within an attempt's time.
+	select {
+	case <-time.After(longest):
+		return undo, nil
+	case <-ctx.Done():
+		return nil, errors.Join(context.Cause(ctx), undo())
+	}
 }

@@ -365,3 +365,33 @@ func TestFullDevice(t *testing.T) {
 		t.Errorf("%v, want a full disk", err)
 	}
 }
+
+// A dead letter queue that hangs holds up the keys that have letters for it, and
+// no other, however many there are: they take no attempt's place.
+func TestHangingLettersHoldUpNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: func(_ context.Context, a attempt) deliver.Answer {
+			if strings.HasPrefix(a.key, "wrong") {
+				return deliver.Answer{Reason: deliver.ReasonRejected}
+			}
+			return deliver.Answer{Reason: deliver.ReasonDelivered}
+		}}
+		hang := make(chan struct{})
+		s := begin(t, deliver.Config{Transport: r, Concurrency: 2, DeadLetters: &letterBox{fail: func(deliver.DeadLetter) error { <-hang; return nil }}})
+		for i := range 20 {
+			s.put(fmt.Sprint("wrong-", i))
+		}
+		for range 20 {
+			s.put("right")
+		}
+		synctest.Wait()
+		if got := len(r.of("right", deliver.ReasonDelivered)); got != 20 {
+			t.Errorf("%d records of the other key were delivered while letters hang, want 20", got)
+		}
+		close(hang)
+		synctest.Wait()
+		if s.cursor.Through() != 40 {
+			t.Errorf("settled through %d, want 40", s.cursor.Through())
+		}
+	})
+}

@@ -40,7 +40,8 @@ type Destination struct {
 	round    uint64 // counts the changes of what stops the destination
 	running  int    // goroutines, at most concurrency
 	starting int    // those of them that have not looked for a lane yet
-	inFlight int    // attempts
+	writers  writers
+	inFlight int // attempts
 	timer    *time.Timer
 	timerAt  time.Time // when it fires; zero: it does not
 	rng      *rand.Rand
@@ -119,7 +120,7 @@ func (d *Destination) takeTo(a *attachment, index uint64) {
 // it made any. d.mu is held.
 func (d *Destination) refill() bool {
 	took := false
-	for d.ready.n+d.refused.n < d.concurrency {
+	for d.ready.n < d.concurrency && d.refused.n < maxRefused {
 		a := d.hungry.pop()
 		if a == nil {
 			break

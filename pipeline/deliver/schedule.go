@@ -9,18 +9,19 @@ import (
 // kick starts goroutines for the lanes that may start, and sets the timer for
 // those that may later. d.mu is held.
 func (d *Destination) kick() {
-	want := d.refused.n
+	want := 0
 	switch {
 	case !d.stopped():
-		want += d.ready.n
+		want = d.ready.n
 	case d.mayProbe(time.Now()):
-		want++
+		want = 1
 	}
 	for d.starting < want && d.running < d.concurrency {
 		d.running++
 		d.starting++
 		d.workers.Go(d.work)
 	}
+	d.kickWriters()
 	d.arm()
 }
 
@@ -70,25 +71,24 @@ func (d *Destination) work() {
 	d.starting--
 	for l := d.begin(); l != nil; l = d.begin() {
 		a := l.of
-		if l.letter == nil {
-			d.inFlight++
+		d.inFlight++
+		d.mu.Unlock()
+		answer, now := d.attempt(l)
+		d.mu.Lock()
+		d.inFlight--
+		if s := l.sending; s.done() {
 			d.mu.Unlock()
-			answer, now := d.attempt(l)
+			s.close()
 			d.mu.Lock()
-			d.inFlight--
-			if s := l.sending; s.done() {
-				d.mu.Unlock()
-				s.close()
-				d.mu.Lock()
-			}
-			d.answered(l, answer, now)
 		}
-		if letter := l.letter; letter != nil && l.place == flying {
-			letters := l.letters
-			d.mu.Unlock()
-			err := letters.Put(a.ctx, *letter)
-			d.mu.Lock()
-			d.written(l, err)
+		d.answered(l, answer, now)
+		switch {
+		case l.letter == nil || l.place != flying:
+		case a.closed:
+			l.place = parked
+		default:
+			d.refused.push(l)
+			d.kickWriters()
 		}
 		a.busy--
 		a.signal()
@@ -111,36 +111,26 @@ func (a *attachment) signal() {
 // none. d.mu is held.
 func (d *Destination) begin() *lane {
 	for d.running <= d.concurrency { // else it was lowered, and others go on
-		l := d.refused.pop()
-		if l == nil {
-			if d.refill() {
-				d.kick()
-			}
-			if l = d.refused.pop(); l == nil { // of what was taken just now
-				l = d.turn()
-			}
+		if d.refill() {
+			d.kick()
 		}
+		l := d.turn()
 		if l == nil {
 			return nil
 		}
-		a := l.of
-		if a.limit != noLimit && (l.entry.Index > a.limit || a.cursor.Way(l.entry) != pipeline.Main) {
-			continue // parked: it drains
+		if d.drains(l) {
+			continue
 		}
-		if l.letter == nil && d.keyHeld(l) {
+		if d.keyHeld(l) {
 			l.place = held
 			continue
 		}
-		if a.closed || a.ctx.Err() != nil || !a.cursor.Valid() {
-			a.closed = true // the tenure is over: its lanes stay parked until Detach
-			a.signal()
+		if d.over(l) {
 			continue
 		}
+		a := l.of
 		l.place = flying
 		a.busy++
-		if l.letter != nil {
-			return l
-		}
 		now := time.Now()
 		if d.stop.cause != notStopped {
 			d.stop.prober = l
@@ -159,6 +149,25 @@ func (d *Destination) begin() *lane {
 		return l
 	}
 	return nil
+}
+
+// drains says whether a lane stays parked because its shard drains. d.mu is
+// held.
+func (d *Destination) drains(l *lane) bool {
+	a := l.of
+	return a.limit != noLimit && (l.entry.Index > a.limit || a.cursor.Way(l.entry) != pipeline.Main)
+}
+
+// over says whether the tenure is over: then a shard's lanes stay parked until
+// Detach. d.mu is held.
+func (d *Destination) over(l *lane) bool {
+	a := l.of
+	if !a.closed && a.ctx.Err() == nil && a.cursor.Valid() {
+		return false
+	}
+	a.closed = true
+	a.signal()
+	return true
 }
 
 // turn is the next lane to attempt. d.mu is held.

@@ -12,8 +12,8 @@ import (
 
 // Batching is how records are gathered into calls.
 type Batching struct {
-	// Concurrency is how many attempts the destination makes at once. When all
-	// of them are here, nobody else can come, and a call does not linger.
+	// Concurrency is how many attempts the destination makes at once. A call
+	// that has all of them does not linger: nobody else can come.
 	Concurrency int
 	Linger      time.Duration // how long a call that is not full waits for more
 }
@@ -38,13 +38,12 @@ type batches[T any] struct {
 
 	calls sync.WaitGroup // one goroutine for each batch; close waits for them
 
-	mu   sync.Mutex // guards what is below, and the batches
+	mu   sync.Mutex // guards open, and the batches
 	open *batch[T]  // gathers; nil: the next record begins one
-	here int        // attempts without their answer
 }
 
 // batch is one call in the making, or on its way. It is guarded by the mutex of
-// its batches, but for the answers, which are set before done is closed.
+// its batches.
 type batch[T any] struct {
 	places []*place[T]
 	bytes  int
@@ -52,14 +51,19 @@ type batch[T any] struct {
 	full   chan struct{} // closed when it does not wait for more
 	begun  bool
 	cancel context.CancelFunc // when begun
-	done   chan struct{}      // closed when the answers are there
 }
 
 // place is an attempt's in a batch.
 type place[T any] struct {
 	record T
-	left   bool // the attempt was given up before the call began
+	left   bool // the attempt was given up before the call began; guarded as the batch
 	answer deliver.Answer
+	done   chan struct{} // closed when answer is there
+}
+
+func (p *place[T]) give(a deliver.Answer) {
+	p.answer = a
+	close(p.done)
 }
 
 // send puts a record into a call and waits for its answer. When ctx ends it
@@ -70,15 +74,14 @@ type place[T any] struct {
 func (b *batches[T]) send(ctx context.Context, record T) deliver.Answer {
 	t, p := b.join(record)
 	select {
-	case <-t.done:
+	case <-p.done:
 	case <-ctx.Done():
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.here--
 	t.wanted--
 	select {
-	case <-t.done:
+	case <-p.done:
 		return p.answer
 	default:
 	}
@@ -99,16 +102,15 @@ func (b *batches[T]) join(record T) (*batch[T], *place[T]) {
 		b.closeOpen()
 	}
 	if b.open == nil {
-		t := &batch[T]{full: make(chan struct{}), done: make(chan struct{})}
+		t := &batch[T]{full: make(chan struct{})}
 		b.open = t
 		b.calls.Go(func() { b.run(t) })
 	}
-	t, p := b.open, &place[T]{record: record}
+	t, p := b.open, &place[T]{record: record, done: make(chan struct{})}
 	t.places = append(t.places, p)
 	t.bytes += size
 	t.wanted++
-	b.here++
-	if len(t.places) >= b.most || t.bytes >= b.bytes || b.here >= b.Concurrency {
+	if len(t.places) >= min(b.most, b.Concurrency) || t.bytes >= b.bytes {
 		b.closeOpen()
 	}
 	return t, p
@@ -120,7 +122,7 @@ func (b *batches[T]) closeOpen() {
 	b.open = nil
 }
 
-// run waits until a batch goes, makes its call and gives the answers.
+// run waits until a batch goes, and makes its call.
 func (b *batches[T]) run(t *batch[T]) {
 	linger := time.NewTimer(b.Linger)
 	defer linger.Stop()
@@ -143,13 +145,14 @@ func (b *batches[T]) run(t *batch[T]) {
 		}
 	}
 	b.mu.Unlock()
-	b.make(ctx, places)
-	close(t.done)
+	b.ask(ctx, places)
 }
 
-// make makes the call of some places. When it is refused as a whole, because of
-// a record that cannot be told, it is made again with each half.
-func (b *batches[T]) make(ctx context.Context, places []*place[T]) {
+// ask makes the call of some places and gives the answers. When it is refused as
+// a whole, because of a record that cannot be told, it is made again with each
+// half. Each answer is given when it is known: however many such records there
+// are, the time of an attempt suffices to get rid of some.
+func (b *batches[T]) ask(ctx context.Context, places []*place[T]) {
 	if len(places) == 0 {
 		return
 	}
@@ -164,20 +167,20 @@ func (b *batches[T]) make(ctx context.Context, places []*place[T]) {
 	}
 	if err == nil {
 		for i, p := range places {
-			p.answer = answers[i]
-			p.answer.Call = call
+			answers[i].Call = call
+			p.give(answers[i])
 		}
 		return
 	}
 	whole := failed(err)
 	whole.Call = call
 	if half := len(places) / 2; half > 0 && whole.Reason.Class() == deliver.Refused {
-		b.make(ctx, places[:half])
-		b.make(ctx, places[half:])
+		b.ask(ctx, places[:half])
+		b.ask(ctx, places[half:])
 		return
 	}
 	for _, p := range places {
-		p.answer = whole
+		p.give(whole)
 	}
 }
 

@@ -1,4 +1,5 @@
-// Package secrets keeps values of AWS Secrets Manager at hand.
+// Package secrets keeps values of AWS Secrets Manager at hand, and tokens of
+// OAuth 2.0.
 //
 // Promise: whoever needs a value has it from memory and never waits for the
 // service. Run alone asks the service: every secret about once a minute, so
@@ -8,7 +9,9 @@
 //
 // Data flow: Value registers a secret → Load reads what has not been read yet,
 // before the first use → Run reads again → Text and Refused answer from memory.
-// Several values of one secret (its JSON fields) are one call.
+// Several values of one secret (its JSON fields) are one call. A Token is for
+// itself, and goes the same way; it ends, so that the last one does not serve
+// for ever.
 //
 // Values never appear in logs, errors or metrics; the secrets' names do.
 package secrets

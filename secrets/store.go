@@ -222,7 +222,7 @@ func (s *Store) note(kept *secret, v value, err error) error {
 	if err != nil {
 		kept.err = err
 		kept.failures++
-		kept.due = now.Add(backoff(kept.failures))
+		kept.due = now.Add(backoff(kept.failures, retryInitial, retryLongest))
 		if !failed {
 			left := "nobody can use it before it is read"
 			if kept.known {
@@ -246,10 +246,12 @@ func (s *Store) note(kept *secret, v value, err error) error {
 	return nil
 }
 
-func backoff(failures int) time.Duration {
-	d := retryLongest
-	if shift := failures - 1; shift < 6 {
-		d = min(retryLongest, retryInitial<<shift)
+// backoff is the pause after so many failures in a row: it doubles from initial
+// to longest, and half of it is random.
+func backoff(failures int, initial, longest time.Duration) time.Duration {
+	d := longest
+	if shift := failures - 1; shift < 16 { // beyond it is longest, whatever initial is
+		d = min(longest, initial<<shift)
 	}
 	return d/2 + rand.N(d/2+1)
 }

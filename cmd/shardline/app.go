@@ -38,6 +38,7 @@ type app struct {
 	secrets       *secrets.Store
 	services      services
 	shared        delivering
+	loads         loads // before the first attempt
 	queues        []openQueue
 	letterMetrics *deliver.LetterMetrics
 	lives         map[string]func()                 // ends the credentials of a destination, by its name
@@ -101,7 +102,8 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, level zap.
 	bindSecrets(cfg, a.secrets)
 
 	a.metrics, a.letterMetrics = m.reload, m.letters
-	a.shared = delivering{config: cfg, services: &a.services, gzip: deliver.NewGzip(), env: env, metrics: m.deliver, logger: logger}
+	a.shared = delivering{config: cfg, services: &a.services, gzip: deliver.NewGzip(), env: env, metrics: m.deliver, logger: logger,
+		secretMetrics: m.secrets, loads: &a.loads}
 	shared := &a.shared
 	if shared.letters, err = a.openQueues(cfg); err != nil {
 		return nil, err
@@ -221,7 +223,7 @@ func (a *app) Run(ctx context.Context, hangups <-chan os.Signal, load func() (*c
 		})
 	}
 	notify(a.logger, daemon.SdNotifyReady)
-	_ = loadSecrets(ctx, a.secrets)                  // it is logged, and tried again
+	_ = loadSecrets(ctx, a.secrets, &a.loads)        // it is logged, and tried again
 	all.Go(func() { _ = a.secrets.Run(background) }) // ends with it, and has no other outcome
 	a.services.refresh = func(run func(context.Context) error) { all.Go(func() { a.keepFresh(background, run) }) }
 	all.Go(func() { a.reloads(ctx, hangups, load) })

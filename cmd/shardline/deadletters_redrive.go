@@ -124,18 +124,22 @@ func (l *openLetters) redrive(ctx context.Context, env environment, o redriveOpt
 	store := newSecrets(l.services, nil)
 	bindSecrets(l.config, store)
 	if len(secretIDs(l.config)) > 0 {
-		if err := loadSecrets(ctx, store); err != nil {
+		if err := loadSecrets(ctx, store, &loads{}); err != nil {
 			return redrive.Result{}, err
 		}
 		l.services.refresh(store.Run)
 	}
-	shared := delivering{config: l.config, services: l.services, letters: map[string]deliver.DeadLetters{}, gzip: deliver.NewGzip(), env: environment{},
+	var tokens loads
+	shared := delivering{loads: &tokens, config: l.config, services: l.services, letters: map[string]deliver.DeadLetters{}, gzip: deliver.NewGzip(), env: environment{},
 		metrics: deliver.NewMetrics(prometheus.NewRegistry()), logger: zap.NewNop()}
 	return redrive.Run(ctx, redrive.Config{
 		Queue: l.letters, Filter: f, Command: o.id, Rate: o.rate, GiveUp: o.giveUp, Configured: configured, Stream: l.record,
 		Open: func(name string, wrap func(deliver.Transport) deliver.Transport, letters deliver.DeadLetters) (*deliver.Destination, error) {
 			c, _, err := shared.made(l.config.Destination(name)) // its credentials end with the command
 			if err != nil {
+				return nil, err
+			}
+			if err := tokens.run(ctx); err != nil {
 				return nil, err
 			}
 			if c.Transport == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shardline/shardline/cmd/shardline/config"
 	"github.com/shardline/shardline/pipeline/deliver"
+	"github.com/shardline/shardline/secrets"
 )
 
 // delivering is what the destinations of a worker share.
@@ -20,6 +21,9 @@ type delivering struct {
 	env      environment
 	metrics  *deliver.Metrics
 	logger   *zap.Logger
+
+	secretMetrics *secrets.Metrics // nil: none
+	loads         *loads           // gets what is to be read before the first attempt; nil: that is left to the background
 }
 
 // made is what a destination is made of, by its part of the configuration.
@@ -37,7 +41,7 @@ func (s delivering) made(c *config.Destination) (d deliver.Config, discard func(
 		Retry: deliver.RetryPolicy{Initial: c.Retry.Initial, Max: c.Retry.Max, Multiplier: c.Retry.Multiplier,
 			MaxAttempts: c.Retry.MaxAttempts, MaxAge: c.Retry.MaxAge},
 		Breaker: deliver.Breaker{Failures: c.Breaker.Failures, OpenFor: c.Breaker.OpenFor},
-		URL:     c.URL, Method: c.Method, Auth: auth(c.Auth), UserAgent: "shardline/" + versionString(),
+		URL:     c.URL, Method: c.Method, Auth: s.auth(c), UserAgent: "shardline/" + versionString(),
 		DeadLetters: s.letters[c.DeadLetters], Metrics: s.metrics, Logger: s.logger,
 	}
 	d.TLS = deliver.TLS{Roots: c.TLS.Roots, Certificate: c.TLS.Certificate, Key: c.TLS.Key, ServerName: c.TLS.ServerName}
@@ -77,19 +81,33 @@ func (s delivering) made(c *config.Destination) (d deliver.Config, discard func(
 	return d, discard, nil
 }
 
-func auth(c config.Auth) deliver.Auth {
-	switch c.Type {
+// auth is how requests to a destination are authenticated.
+func (s *delivering) auth(c *config.Destination) deliver.Auth {
+	a := &c.Auth
+	switch a.Type {
 	case config.AuthBasic:
-		return deliver.Auth{Type: deliver.AuthBasic, Username: c.Username, Secret: value(c.Password)}
+		return deliver.Auth{Type: deliver.AuthBasic, Username: a.Username, Secret: value(a.Password)}
 	case config.AuthBearer:
-		return deliver.Auth{Type: deliver.AuthBearer, Secret: value(c.Token)}
+		return deliver.Auth{Type: deliver.AuthBearer, Secret: value(a.Token)}
 	case config.AuthHeader:
-		return deliver.Auth{Type: deliver.AuthHeader, Name: c.Name, Secret: value(c.Value)}
+		return deliver.Auth{Type: deliver.AuthHeader, Name: a.Name, Secret: value(a.Value)}
+	case config.AuthWSSE:
+		return deliver.Auth{Type: deliver.AuthWSSE, Username: a.Username, Secret: value(a.Password)}
+	case config.AuthOAuth2:
+		token := secrets.NewToken(secrets.TokenConfig{Name: "destination/" + c.Name, URL: a.TokenURL, ID: a.ClientID,
+			Secret: a.ClientSecret.Value, SecretRefused: a.ClientSecret.Refused(), Scope: a.Scope, Audience: a.Audience,
+			InBody: a.ClientAuth == config.ClientAuthBody, Metrics: s.secretMetrics, Logger: s.logger})
+		s.services.refresh(token.Run)
+		if s.loads != nil {
+			*s.loads = append(*s.loads, token.Load)
+		}
+		return deliver.Auth{Type: deliver.AuthBearer, Secret: deliver.Value{Secret: token.Text, Fresh: true, Refused: token.Refused}}
 	}
 	return deliver.Auth{}
 }
 
 // value is a secret as requests have it.
 func value(s config.Secret) deliver.Value {
-	return deliver.Value{Secret: s.Value, Refused: s.Refused()}
+	refused := s.Refused()
+	return deliver.Value{Secret: s.Value, Fresh: refused != nil, Refused: refused}
 }

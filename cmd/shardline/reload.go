@@ -135,7 +135,8 @@ func (a *app) apply(ctx context.Context, next *config.Config, changes []config.C
 	}()
 	bindSecrets(next, a.secrets)
 	undo = append(undo, func() { a.secrets.Keep(secretIDs(a.current())) })
-	if err := loadSecrets(ctx, a.secrets); err != nil {
+	var tokens loads
+	if err := loadSecrets(ctx, a.secrets, &tokens); err != nil {
 		return err
 	}
 	level, err := zapcore.ParseLevel(next.Log.Level)
@@ -143,7 +144,7 @@ func (a *app) apply(ctx context.Context, next *config.Config, changes []config.C
 		return fmt.Errorf("log.level: %w", err)
 	}
 	shared := a.shared
-	shared.config = next
+	shared.config, shared.loads = next, &tokens
 	if shared.letters, err = a.openQueues(next); err != nil {
 		return err
 	}
@@ -161,6 +162,9 @@ func (a *app) apply(ctx context.Context, next *config.Config, changes []config.C
 		}
 		undo = append(undo, n.Discard)
 		prepared, lives[name] = append(prepared, n), discard
+	}
+	if err := loadSecrets(ctx, a.secrets, &tokens); err != nil {
+		return err
 	}
 
 	a.level.SetLevel(level)

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/cmd/shardline/config"
@@ -58,12 +60,30 @@ func trySecrets(ctx context.Context, c *config.Config, s *services, who string) 
 	return lines
 }
 
-// loadSecrets reads what has not been read yet. What fails is logged, and read
-// again in the background.
-func loadSecrets(ctx context.Context, store *secrets.Store) error {
+// loads read what attempts need, each once.
+type loads []func(context.Context) error
+
+// run runs them at once, and forgets them.
+func (l *loads) run(ctx context.Context) error {
+	errs := make([]error, len(*l))
+	var g errgroup.Group
+	for i, load := range *l {
+		g.Go(func() error {
+			errs[i] = load(ctx)
+			return nil
+		})
+	}
+	_ = g.Wait() // none returns an error
+	*l = nil
+	return errors.Join(errs...)
+}
+
+// loadSecrets reads what has not been read yet: secrets, then the tokens that are
+// asked for with them. What fails is logged, and read again in the background.
+func loadSecrets(ctx context.Context, store *secrets.Store, tokens *loads) error {
 	ctx, cancel := context.WithTimeout(ctx, secretsWait)
 	defer cancel()
-	return store.Load(ctx)
+	return errors.Join(store.Load(ctx), tokens.run(ctx))
 }
 
 // secretIDs are the names of the secrets of AWS Secrets Manager.

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/shardline/shardline/internal/localaws"
@@ -80,6 +82,67 @@ func TestSecretRotation(t *testing.T) {
 		}
 	}
 	if log := p.tail(1 << 20); strings.Contains(log, "hunter") {
+		t.Error("the log shows a secret")
+	}
+}
+
+// TestOAuth2 delivers with tokens that end after two seconds and are renewed
+// ahead of that, through one that is withdrawn before its end.
+func TestOAuth2(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 1)
+	var mu sync.Mutex
+	issued, withdrawn := 0, 0
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if id, secret, _ := r.BasicAuth(); id != "acme" || secret != "hunter2" || r.FormValue("grant_type") != "client_credentials" || r.FormValue("scope") != "ota" {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"error": "invalid_client"}`)
+			return
+		}
+		issued++
+		fmt.Fprintf(w, `{"access_token": "token-%d", "token_type": "Bearer", "expires_in": 2}`, issued)
+	}))
+	t.Cleanup(endpoint.Close)
+	partner, wrong := s.receiver("partner"), s.receiver("wrong")
+	partner.behaves(func(q *request) reply {
+		mu.Lock()
+		defer mu.Unlock()
+		n := 0
+		if _, err := fmt.Sscanf(q.header.Get("Authorization"), "Bearer token-%d", &n); err != nil || n < issued-1 || n <= withdrawn {
+			return reply{status: http.StatusUnauthorized}
+		}
+		return accept()
+	})
+	auth := fmt.Sprintf(`auth: {type: oauth2, token_url: %q, client_id: acme, client_secret: %%s, scope: ota}`, endpoint.URL+"/token")
+	config := s.config(settings{destinations: []destinationSettings{
+		{receiver: partner, more: "retry: {initial: 50ms, max: 200ms, max_attempts: 1}, " + fmt.Sprintf(auth, "hunter2")},
+		{receiver: wrong, more: fmt.Sprintf(auth, "hunter3")}}})
+	s.some(20, 5)
+	p := s.start(config)
+	s.awaitThrough(partner)
+	p.awaitLog("destination held", "wrong", "secret_unavailable", "token of destination/wrong", "invalid_client")
+	await(t, "tokens are renewed", func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if issued < 3 {
+			return fmt.Errorf("%d were issued", issued)
+		}
+		withdrawn = issued
+		return nil
+	})
+	s.some(20, 5)
+	s.awaitThrough(partner)
+	p.stop()
+	if line := p.logged("destination held", `"partner"`); line != "" {
+		t.Errorf("a token's end holds the destination: %s", line)
+	}
+	if n := wrong.count(); n != 0 {
+		t.Errorf("%d attempts without a token", n)
+	}
+	s.check(partner)
+	if log := p.tail(1 << 20); strings.Contains(log, "hunter") || strings.Contains(log, "token-") {
 		t.Error("the log shows a secret")
 	}
 }

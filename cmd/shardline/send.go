@@ -142,15 +142,17 @@ func send(ctx context.Context, env environment, cfg *config.Config, c *config.De
 	store := newSecrets(own, nil)
 	bindSecrets(cfg, store)
 	store.Keep(secretIDs(&config.Config{Destinations: []config.Destination{*c}})) // no other one is asked for
-	_ = loadSecrets(ctx, store)                                                   // the attempt says it better
+	var tokens loads
+	_ = loadSecrets(ctx, store, &tokens) // the attempt says it better
 
 	shared := delivering{config: cfg, services: own, letters: map[string]deliver.DeadLetters{c.DeadLetters: noLetters{}}, gzip: deliver.NewGzip(),
-		env: env, metrics: deliver.NewMetrics(prometheus.NewRegistry()), logger: zap.NewNop()}
+		env: env, metrics: deliver.NewMetrics(prometheus.NewRegistry()), logger: zap.NewNop(), loads: &tokens}
 	made, discard, err := shared.made(c)
 	if err != nil {
 		return err
 	}
 	defer discard()
+	_ = tokens.run(ctx)
 	d, err := deliver.New(made)
 	if err != nil {
 		return err

@@ -55,9 +55,11 @@ type Header struct {
 type Value struct {
 	Text   string
 	Secret func() (string, error) // nil: Text
+	// Fresh: Secret is asked for every request, since its answers differ, or come
+	// from memory. Otherwise one serves for some seconds.
+	Fresh bool
 	// Refused says that a receiver refused the secret, and answers whether
-	// another one may be there soon. With it Secret answers from memory, and is
-	// asked for every attempt. nil: nobody knows of another one.
+	// another one may be there soon. nil: nobody knows of another one.
 	Refused func() bool
 }
 
@@ -70,6 +72,7 @@ const (
 	AuthBasic           // Username, Secret
 	AuthBearer          // Secret
 	AuthHeader          // Name, Secret
+	AuthWSSE            // Username, Secret: the X-WSSE header with a digest of the password
 )
 
 // Auth authenticates requests.

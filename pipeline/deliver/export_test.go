@@ -93,3 +93,6 @@ func (d *Destination) Lanes() int {
 	}
 	return n
 }
+
+// UsernameToken is the value of X-WSSE.
+var UsernameToken = usernameToken

@@ -1,10 +1,10 @@
 package deliver
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -36,9 +36,9 @@ const secretFor = 5 * time.Second
 
 // secret is a header value that is made of a secret.
 type secret struct {
-	read func() (string, error)
-	kept bool // by whoever is read: last is not used
-	last atomic.Pointer[readSecret]
+	read  func() (string, error)
+	fresh bool // read for every request: last is not used
+	last  atomic.Pointer[readSecret]
 }
 
 type readSecret struct {
@@ -48,7 +48,7 @@ type readSecret struct {
 
 func (s *secret) value() (string, error) {
 	now := time.Now()
-	if last := s.last.Load(); last != nil && !s.kept && now.Before(last.until) {
+	if last := s.last.Load(); last != nil && !s.fresh && now.Before(last.until) {
 		return last.text, nil
 	}
 	text, err := s.read()
@@ -58,7 +58,7 @@ func (s *secret) value() (string, error) {
 	if !validValue(text) {
 		return "", errors.New("it has bytes that no header may have, such as a line's end")
 	}
-	if !s.kept {
+	if !s.fresh {
 		s.last.Store(&readSecret{text, now.Add(secretFor)})
 	}
 	return text, nil
@@ -87,18 +87,16 @@ var reserved = map[string]bool{
 func newHeaders(c Config) (headers, error) {
 	h := headers{}
 	configured := c.Headers
-	auth, err := c.Auth.header()
+	auth, err := c.Auth.headers()
 	if err != nil {
 		return h, err
 	}
-	if auth.Name != "" {
-		for _, set := range configured {
-			if strings.EqualFold(set.Name, auth.Name) {
-				return h, fmt.Errorf("header %s: auth sets it too", set.Name)
-			}
+	for _, set := range configured {
+		if slices.ContainsFunc(auth, func(a Header) bool { return strings.EqualFold(set.Name, a.Name) }) {
+			return h, fmt.Errorf("header %s: auth sets it too", set.Name)
 		}
-		configured = append(configured[:len(configured):len(configured)], auth)
 	}
+	configured = slices.Concat(configured, auth)
 	agent := false
 	for _, set := range configured {
 		name := http.CanonicalHeaderKey(set.Name)
@@ -143,33 +141,9 @@ func newHeaders(c Config) (headers, error) {
 	return h, nil
 }
 
-// header is the header that authenticates; without a name there is none.
-func (a Auth) header() (Header, error) {
-	const name = "Authorization"
-	switch a.Type {
-	case AuthNone:
-		return Header{}, nil
-	case AuthBasic:
-		if strings.Contains(a.Username, ":") {
-			return Header{}, errors.New("auth: a basic user's name must not have a colon")
-		}
-		return Header{name, a.Secret.with(func(password string) string {
-			return "Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+password))
-		})}, nil
-	case AuthBearer:
-		return Header{name, a.Secret.with(func(token string) string { return "Bearer " + token })}, nil
-	case AuthHeader:
-		if a.Name == "" {
-			return Header{}, errors.New("auth: the header has no name")
-		}
-		return Header{a.Name, a.Secret}, nil
-	}
-	return Header{}, fmt.Errorf("auth: unknown type %d", a.Type)
-}
-
 func (h *headers) add(name string, v Value) {
 	if v.Secret != nil {
-		h.secret = append(h.secret, secretHeader{name, &secret{read: v.Secret, kept: v.Refused != nil}})
+		h.secret = append(h.secret, secretHeader{name, &secret{read: v.Secret, fresh: v.Fresh}})
 		return
 	}
 	for i := range h.fixed {
@@ -186,7 +160,7 @@ func (v Value) with(render func(string) string) Value {
 	if v.Secret == nil {
 		return Value{Text: render(v.Text)}
 	}
-	return Value{Refused: v.Refused, Secret: func() (string, error) {
+	return Value{Fresh: v.Fresh, Refused: v.Refused, Secret: func() (string, error) {
 		text, err := v.Secret()
 		if err != nil {
 			return "", err

@@ -65,6 +65,8 @@ func TestRequest(t *testing.T) {
 				pipeline.Record{}, "/", map[string]string{"Authorization": "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="}},
 			{"bearer", deliver.Config{URL: s.URL, Auth: deliver.Auth{Type: deliver.AuthBearer, Secret: deliver.Value{Text: "t0ken"}}},
 				pipeline.Record{}, "/", map[string]string{"Authorization": "Bearer t0ken"}},
+			{"wsse", deliver.Config{URL: s.URL, Auth: deliver.Auth{Type: deliver.AuthWSSE, Username: "acme", Secret: deliver.Value{Text: "p"}}},
+				pipeline.Record{}, "/", map[string]string{"Authorization": `WSSE profile="UsernameToken"`}},
 			{"header", deliver.Config{URL: s.URL, Method: "PUT", Auth: deliver.Auth{Type: deliver.AuthHeader, Name: "X-Api-Key", Secret: deliver.Value{Text: "k"}}},
 				pipeline.Record{}, "/", map[string]string{"X-Api-Key": "k"}},
 		}

@@ -197,7 +197,11 @@ const (
 	AuthBasic  = "basic"
 	AuthBearer = "bearer"
 	AuthHeader = "header"
-	AuthMTLS   = "mtls"
+	AuthOAuth2 = "oauth2"
+	AuthWSSE   = "wsse"
+
+	ClientAuthBody = "body"
+	AuthMTLS       = "mtls"
 
 	ProtocolAuto  = "auto"
 	ProtocolHTTP1 = "http1"

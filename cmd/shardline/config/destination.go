@@ -181,12 +181,15 @@ type TLS struct {
 // own fields; another type's field is a problem.
 type Auth struct {
 	// `none`; `basic`: `username` and `password`; `bearer`: `token`; `header`:
-	// `name` and `value`; `mtls`: the certificate and key of `tls`, which it
-	// requires.
-	Type string `yaml:"type" enum:"none,basic,bearer,header,mtls" later:"oauth2,wsse" selects:"true"`
-	// The user's name of `basic`, without colon.
+	// `name` and `value`; `oauth2`: a bearer token by client credentials, with
+	// `token_url`, `client_id` and `client_secret`; `wsse`: `username` and
+	// `password` as a digest in the header X-WSSE (the body goes out as it came:
+	// a UsernameToken in the SOAP header is the producer's); `mtls`: the
+	// certificate and key of `tls`, which it requires.
+	Type string `yaml:"type" enum:"none,basic,bearer,header,oauth2,wsse,mtls" selects:"true"`
+	// The user's name of `basic`, without colon, and of `wsse`.
 	Username string `yaml:"username"`
-	// The password of `basic`.
+	// The password of `basic` and of `wsse`.
 	Password Secret `yaml:"password"`
 	// The token of `bearer`.
 	Token Secret `yaml:"token"`
@@ -194,4 +197,18 @@ type Auth struct {
 	Name string `yaml:"name"`
 	// The header's value of `header`.
 	Value Secret `yaml:"value"`
+	// The token endpoint of `oauth2`, http or https. It is asked in the
+	// background, ahead of each token's end and after a 401.
+	TokenURL string `yaml:"token_url"`
+	// The client's id of `oauth2`.
+	ClientID string `yaml:"client_id"`
+	// The client's secret of `oauth2`.
+	ClientSecret Secret `yaml:"client_secret"`
+	// The scopes of `oauth2`, with spaces between them. Empty: none.
+	Scope string `yaml:"scope"`
+	// The audience of `oauth2`, which some endpoints ask for. Empty: none.
+	Audience string `yaml:"audience"`
+	// Where the client's id and secret of `oauth2` go. `header` (also when it is
+	// empty): in a header, as basic authentication; `body`: in the form.
+	ClientAuth string `yaml:"client_auth" enum:"header,body"`
 }

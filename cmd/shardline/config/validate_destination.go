@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // eachDestination checks the destinations.
@@ -175,7 +176,10 @@ func (l *loading) headers(path string, d *Destination) {
 		if canonical == "Content-Encoding" && d.Compression == CompressionGzip {
 			l.addf(at, "compression sets this header already")
 		}
-		if canonical == "Authorization" && (d.Auth.Type == AuthBasic || d.Auth.Type == AuthBearer) {
+		if canonical == "Authorization" && slices.Contains([]string{AuthBasic, AuthBearer, AuthOAuth2, AuthWSSE}, d.Auth.Type) {
+			l.addf(at, "auth sets this header already")
+		}
+		if d.Auth.Type == AuthWSSE && canonical == "X-Wsse" {
 			l.addf(at, "auth sets this header already")
 		}
 		if d.Auth.Type == AuthHeader && canonical == http.CanonicalHeaderKey(d.Auth.Name) {
@@ -210,26 +214,38 @@ func (l *loading) headerValue(at string, value Secret) {
 func (l *loading) auth(path string, a *Auth) {
 	fields := []struct {
 		name  string
-		types string
-		set   bool
+		types []string
+		set   bool // or may lack
 	}{
-		{"username", AuthBasic, a.Username != ""},
-		{"password", AuthBasic, l.secretSet(path+".password", a.Password)},
-		{"token", AuthBearer, l.secretSet(path+".token", a.Token)},
-		{"name", AuthHeader, a.Name != ""},
-		{"value", AuthHeader, l.secretSet(path+".value", a.Value)},
+		{"username", []string{AuthBasic, AuthWSSE}, a.Username != ""},
+		{"password", []string{AuthBasic, AuthWSSE}, l.secretSet(path+".password", a.Password)},
+		{"token", []string{AuthBearer}, l.secretSet(path+".token", a.Token)},
+		{"name", []string{AuthHeader}, a.Name != ""},
+		{"value", []string{AuthHeader}, l.secretSet(path+".value", a.Value)},
+		{"token_url", []string{AuthOAuth2}, a.TokenURL != ""},
+		{"client_id", []string{AuthOAuth2}, a.ClientID != ""},
+		{"client_secret", []string{AuthOAuth2}, l.secretSet(path+".client_secret", a.ClientSecret)},
+		{"scope", []string{AuthOAuth2}, true},
+		{"audience", []string{AuthOAuth2}, true},
+		{"client_auth", []string{AuthOAuth2}, true},
 	}
 	for _, f := range fields {
-		at := path + "." + f.name
+		at, belongs := path+"."+f.name, slices.Contains(f.types, a.Type)
 		switch {
-		case f.types == a.Type && !f.set:
+		case belongs && !f.set:
 			l.addf(at, "it is required with type: %s", a.Type)
-		case f.types != a.Type && l.names(at):
-			l.addf(at, "it does not belong to type: %s, but to %s", a.Type, f.types)
+		case !belongs && l.names(at):
+			l.addf(at, "it does not belong to type: %s, but to %s", a.Type, strings.Join(f.types, " and "))
 		}
 	}
-	if strings.ContainsAny(a.Username, ":\r\n") {
+	if a.Type == AuthBasic && strings.ContainsAny(a.Username, ":\r\n") {
 		l.addf(path+".username", "a user's name cannot hold a colon or a line break")
+	}
+	if a.Type == AuthWSSE && (strings.ContainsAny(a.Username, `"\`) || strings.ContainsFunc(a.Username, unicode.IsControl)) {
+		l.addf(path+".username", "a user's name cannot hold quotes, backslashes or control characters")
+	}
+	if u, err := url.Parse(a.TokenURL); a.TokenURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Fragment != "") {
+		l.addf(path+".token_url", "it is not an absolute http or https URL without user and fragment, such as https://login.example.com/oauth2/token")
 	}
 	if a.Type == AuthHeader && a.Name != "" {
 		l.headerName(path+".name", a.Name)

@@ -193,6 +193,9 @@ func all(seen map[string]sighting) map[string]Lease {
 	return leases
 }
 
+// Worker is the id under which the leases are held.
+func (h *Holder) Worker() string { return h.cfg.Worker }
+
 // Scanned is closed when there is a newer Snapshot.
 func (h *Holder) Scanned() <-chan struct{} {
 	h.mu.Lock()

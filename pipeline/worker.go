@@ -89,6 +89,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		discovery.Go(func() { w.discover(discovering, s) })
 	}
 	discovery.Go(func() { w.obey(discovering) })
+	discovery.Go(func() { w.share(discovering) })
 	err := w.holder.Run(ctx, w.serve)
 	stop() // it may have ended by itself
 	discovery.Wait()

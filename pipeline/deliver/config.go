@@ -19,11 +19,13 @@ type Config struct {
 	Name        string
 	Timeout     time.Duration // of one attempt, from connecting to the end of the answer; 0: 10 s
 	Concurrency int           // attempts in flight; 0: 64
-	Retry       RetryPolicy
-	OnExhausted OnExhausted
-	Probes      Probes // while the destination is held
-	Breaker     Breaker
-	DeadLetters DeadLetters // nil only when OnExhausted holds: then a refused record does, too
+	// Attempts per second over the whole fleet, and per key; 0: no limit.
+	RateLimit, KeyRateLimit float64
+	Retry                   RetryPolicy
+	OnExhausted             OnExhausted
+	Probes                  Probes // while the destination is held
+	Breaker                 Breaker
+	DeadLetters             DeadLetters // nil only when OnExhausted holds: then a refused record does, too
 
 	// How the HTTP transport makes requests and reads answers.
 	URL       string // http or https, with the placeholders {key} {type} {sequence_number} {source}

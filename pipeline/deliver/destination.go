@@ -37,9 +37,12 @@ type Destination struct {
 	stop     stop      // what the destination's answers hold
 	failing  failing   // failures in a row
 	downtime downtime
-	round    uint64 // counts the changes of what stops the destination
-	running  int    // goroutines, at most concurrency
-	starting int    // those of them that have not looked for a lane yet
+	pace     pace    // of attempts
+	paces    paces   // of each key's
+	share    float64 // of the limits, this worker's
+	round    uint64  // counts the changes of what stops the destination
+	running  int     // goroutines, at most concurrency
+	starting int     // those of them that have not looked for a lane yet
 	writers  writers
 	inFlight int // attempts
 	timer    *time.Timer
@@ -71,6 +74,8 @@ func New(c Config) (*Destination, error) {
 		logger: c.Logger.With(zap.String("destination", c.Name)), rng: c.Rand,
 		attached: make(map[*pipeline.Cursor]*attachment),
 	}
+	d.share = 1
+	d.setPace()
 	d.metrics = c.Metrics.add(d)
 	return d, nil
 }

@@ -96,3 +96,10 @@ func (d *Destination) Lanes() int {
 
 // UsernameToken is the value of X-WSSE.
 var UsernameToken = usernameToken
+
+// KeyPaces is of how many keys the rate is known.
+func (d *Destination) KeyPaces() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.paces.next)
+}

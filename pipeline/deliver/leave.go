@@ -47,7 +47,7 @@ func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a := d.attached[c]
-	if a == nil || d.stopped() {
+	if a == nil || d.stopped() || d.pace.every > 0 && d.ready.n > 0 && d.pace.tokens(time.Now()) == 0 {
 		return false // it is not a few keys
 	}
 	d.takeTo(a, upTo) // what was not even taken may be stuck, too

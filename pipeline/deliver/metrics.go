@@ -47,7 +47,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		inFlight: prometheus.NewDesc("shardline_deliver_in_flight",
 			"Attempts in flight.", label, nil),
 		waiting: prometheus.NewDesc("shardline_deliver_waiting_keys",
-			"Keys that wait for a retry.", label, nil),
+			"Keys that wait for a retry, or for their key_rate_limit.", label, nil),
 		oldest: prometheus.NewDesc("shardline_deliver_oldest_unsettled_seconds",
 			"Seconds since the oldest record that was read and is not settled arrived in its stream; 0 when there is none.", label, nil),
 		held: prometheus.NewDesc("shardline_deliver_held",

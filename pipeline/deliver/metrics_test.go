@@ -51,7 +51,7 @@ shardline_deliver_deliveries_total{destination="idle"} 0`)
 # TYPE shardline_deliver_in_flight gauge
 shardline_deliver_in_flight{destination="busy"} 1
 shardline_deliver_in_flight{destination="idle"} 0`)
-		expect(`# HELP shardline_deliver_waiting_keys Keys that wait for a retry.
+		expect(`# HELP shardline_deliver_waiting_keys Keys that wait for a retry, or for their key_rate_limit.
 # TYPE shardline_deliver_waiting_keys gauge
 shardline_deliver_waiting_keys{destination="busy"} 1
 shardline_deliver_waiting_keys{destination="idle"} 0`)

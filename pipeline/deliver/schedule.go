@@ -11,9 +11,11 @@ import (
 func (d *Destination) kick() {
 	want := 0
 	switch {
-	case !d.stopped():
+	case !d.stopped() && d.pace.every == 0:
 		want = d.ready.n
-	case d.mayProbe(time.Now()):
+	case !d.stopped():
+		want = min(d.ready.n, d.pace.tokens(time.Now()))
+	case d.mayProbe(time.Now()) && d.pace.tokens(time.Now()) > 0:
 		want = 1
 	}
 	for d.starting < want && d.running < d.concurrency {
@@ -36,6 +38,11 @@ func (d *Destination) arm() {
 	h := &d.stop
 	if h.cause != notStopped && h.prober == nil && (next.IsZero() || h.probeAt.Before(next)) && h.probeAt.After(time.Now()) {
 		next = h.probeAt
+	}
+	if d.pace.every > 0 && (d.ready.n > 0 || h.lane != nil) {
+		if at := d.pace.at(); (next.IsZero() || at.Before(next)) && at.After(time.Now()) {
+			next = at
+		}
 	}
 	if next.IsZero() || !d.timerAt.IsZero() && !next.Before(d.timerAt) {
 		return
@@ -94,6 +101,9 @@ func (d *Destination) work() {
 		a.signal()
 	}
 	d.running--
+	if d.pace.every > 0 {
+		d.kick() // what is ready waits for a token
+	}
 }
 
 // signal wakes whoever waits in Drain or Detach. The destination's mutex is
@@ -128,10 +138,13 @@ func (d *Destination) begin() *lane {
 		if d.over(l) {
 			continue
 		}
+		now := time.Now()
+		if !d.takeTokens(l, now) {
+			continue
+		}
 		a := l.of
 		l.place = flying
 		a.busy++
-		now := time.Now()
 		if d.stop.cause != notStopped {
 			d.stop.prober = l
 		}
@@ -170,8 +183,28 @@ func (d *Destination) over(l *lane) bool {
 	return true
 }
 
+// takeTokens takes those that an attempt needs. When its key has none, the lane
+// waits for it, and it says false. d.mu is held.
+func (d *Destination) takeTokens(l *lane, now time.Time) bool {
+	if d.paces.every > 0 {
+		if at := d.paces.at(l.key); at.After(now) {
+			d.waiting.add(l, at)
+			d.arm()
+			return false
+		}
+		d.paces.take(l.key, now)
+	}
+	if d.pace.every > 0 {
+		d.pace.take(now) // turn has looked
+	}
+	return true
+}
+
 // turn is the next lane to attempt. d.mu is held.
 func (d *Destination) turn() *lane {
+	if d.pace.every > 0 && d.pace.tokens(time.Now()) == 0 {
+		return nil
+	}
 	if d.stopped() {
 		return d.prober(time.Now())
 	}

@@ -63,11 +63,14 @@ type policy struct {
 	onExhausted OnExhausted
 	probes      Probes
 	breaker     Breaker
+
+	rateLimit, keyRateLimit float64
 }
 
 func (c Config) policy() policy {
 	return policy{letters: c.DeadLetters, concurrency: c.Concurrency, retry: c.Retry.withDefaults(),
-		onExhausted: c.OnExhausted, probes: c.Probes.withDefaults(), breaker: c.Breaker.withDefaults()}
+		onExhausted: c.OnExhausted, probes: c.Probes.withDefaults(), breaker: c.Breaker.withDefaults(),
+		rateLimit: c.RateLimit, keyRateLimit: c.KeyRateLimit}
 }
 
 // Next is what a destination may change to.
@@ -105,6 +108,7 @@ func (n *Next) Apply() {
 	d.sending, d.policy = n.sending, n.policy
 	old.retired = true
 	unused := old.users == 0
+	d.setPace()
 	switch h := &d.stop; h.cause {
 	case heldByAnswer:
 		h.interval, h.probeAt = d.probes.Initial, time.Now()

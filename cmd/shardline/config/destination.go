@@ -14,10 +14,12 @@ type Delivery struct {
 	// `file`: these gather what is in flight into calls, so that it bounds
 	// their throughput.
 	Concurrency int `yaml:"concurrency"`
-	// Attempts per second over the whole fleet. 0: no limit.
-	RateLimit float64 `yaml:"rate_limit" later:"true"`
-	// Attempts per second and key over the whole fleet. 0: no limit.
-	KeyRateLimit float64 `yaml:"key_rate_limit" later:"true"`
+	// Attempts per second over the whole fleet, 0.001 to 1000000, evenly: each
+	// worker has the part that its leases are of all that the destination reads
+	// of. 0: no limit. Below what arrives, the destination falls behind.
+	RateLimit float64 `yaml:"rate_limit"`
+	// Attempts per second and key, 0.001 to 1000000. 0: no limit.
+	KeyRateLimit float64 `yaml:"key_rate_limit"`
 	// When an attempt that may succeed later is made again.
 	Retry Retry `yaml:"retry"`
 	// Records that the stream will trim within this time go to the dead

@@ -47,6 +47,14 @@ func (l *loading) delivery(path string, d *Delivery, common bool) {
 	if own("concurrency") && (d.Concurrency < 1 || d.Concurrency > 4096) {
 		l.addf(path+".concurrency", "%s is not allowed; allowed: 1 to 4096", l.found(path+".concurrency"))
 	}
+	for _, limit := range []struct {
+		name  string
+		value float64
+	}{{"rate_limit", d.RateLimit}, {"key_rate_limit", d.KeyRateLimit}} {
+		if at := path + "." + limit.name; own(limit.name) && limit.value != 0 && !(limit.value >= 0.001 && limit.value <= 1_000_000) {
+			l.addf(at, "%s is not allowed; allowed: 0.001 to 1000000, or 0 for no limit", l.found(at))
+		}
+	}
 	if own("breaker.failures") {
 		l.least(path+".breaker.failures", d.Breaker.Failures, 0)
 	}

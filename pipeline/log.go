@@ -43,9 +43,9 @@ type Log struct {
 	walks []*walk
 }
 
-// entryBytes is what an entry takes beside its data and its partition key: 256
+// entryBytes is what an entry takes beside its data and its partition key: 288
 // bytes of its own, its sequence number, its key, and its place in byKey.
-const entryBytes = 416
+const entryBytes = 448
 
 func (e *Entry) bytes() int64 { return int64(len(e.Data)+len(e.PartitionKey)) + entryBytes }
 

@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/shardline/shardline/checkpoint"
@@ -18,6 +20,25 @@ type Record struct {
 
 	// Filled in by the worker before the record is appended.
 	Description
+	// Identity is what ShardInfo.Identity says, once for all subscribers; zero:
+	// nobody asked yet.
+	Identity [sha256.Size]byte
+}
+
+// Identity names a record of a shard for ever: the SHA-256 of the stream, its
+// creation, the shard and the position.
+func (i *ShardInfo) Identity(at checkpoint.Position) [sha256.Size]byte {
+	var buffer [256]byte
+	b := append(buffer[:0], i.Stream.ARN...)
+	b = append(b, '\n')
+	b = strconv.AppendInt(b, i.Stream.Created.Unix(), 10)
+	b = append(b, '\n')
+	b = append(b, i.Shard...)
+	b = append(b, '\n')
+	b = append(b, at.Sequence...)
+	b = append(b, ':')
+	b = strconv.AppendInt(b, at.Sub, 10)
+	return sha256.Sum256(b)
 }
 
 // Description is what a source's Describe says of a record.

@@ -315,6 +315,7 @@ const wakeEvery = 64
 // append describes records, appends them, and wakes the subscribers. After an
 // error the record that it is about, and those behind it, are not appended.
 func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
+	info := s.info()
 	for i := range records {
 		r := &records[i]
 		skipped := false
@@ -329,6 +330,9 @@ func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
 			skipped = true
 		} else if r.Fallback != "" {
 			s.worker.metrics.keyless.WithLabelValues(s.source.name, r.Fallback).Inc()
+		}
+		if !skipped {
+			r.Identity = info.Identity(r.Position)
 		}
 		log.append(*r, skipped)
 		s.tenure.Appended(int64(len(r.Data)))

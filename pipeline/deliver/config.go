@@ -107,7 +107,8 @@ type Message struct {
 	Record  *pipeline.Record
 	Attempt int // from 1; per record, since this worker has it
 
-	Deadline time.Time // of the attempt
+	Start    time.Time // of the attempt; zero: now
+	Deadline time.Time
 
 	Body     []byte // what goes out: the record's data, or that compressed; nobody writes to it
 	Encoding string // of Body, for Content-Encoding; empty: as it came

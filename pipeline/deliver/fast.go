@@ -46,6 +46,7 @@ func (h *HTTP) sendFast(ctx context.Context, m *Message) Answer {
 	if m.Exchange != nil {
 		m.Exchange.sent(&h.headers, string(call.Head))
 	}
+	call.Start = m.Start
 	if call.Deadline = m.Deadline; call.Deadline.IsZero() {
 		call.Deadline, _ = ctx.Deadline()
 	}

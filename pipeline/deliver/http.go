@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -154,19 +153,12 @@ func failedAnswer(ctx context.Context, err error) Answer {
 // of that text and the command's id: another key, and the same one however
 // often the command has to be resumed.
 func appendIdempotencyKey(to []byte, shard *pipeline.ShardInfo, r *pipeline.Record) []byte {
-	var buffer [256]byte
-	b := append(buffer[:0], shard.Stream.ARN...)
-	b = append(b, '\n')
-	b = strconv.AppendInt(b, shard.Stream.Created.Unix(), 10)
-	b = append(b, '\n')
-	b = append(b, shard.Shard...)
-	b = append(b, '\n')
-	b = append(b, r.Position.Sequence...)
-	b = append(b, ':')
-	b = strconv.AppendInt(b, r.Position.Sub, 10)
-	sum := sha256.Sum256(b)
+	sum := r.Identity
+	if sum == [sha256.Size]byte{} {
+		sum = shard.Identity(r.Position)
+	}
 	if shard.Command != "" {
-		b = append(hex.AppendEncode(b[:0], sum[:]), '\n')
+		b := append(hex.AppendEncode(nil, sum[:]), '\n')
 		sum = sha256.Sum256(append(b, shard.Command...))
 	}
 	return hex.AppendEncode(to, sum[:])

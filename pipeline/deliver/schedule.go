@@ -155,7 +155,7 @@ func (d *Destination) begin() *lane {
 		l.last, l.round, l.probe = now, d.round, d.stop.cause == heldByAnswer
 		l.sending = d.sending
 		l.sending.users++
-		l.message = Message{Shard: &a.shard, Record: &l.entry.Record, Attempt: l.attempts, Deadline: now.Add(d.sending.timeout)}
+		l.message = Message{Shard: &a.shard, Record: &l.entry.Record, Attempt: l.attempts, Start: now, Deadline: now.Add(d.sending.timeout)}
 		if a.cursor.Way(l.entry) == pipeline.Main {
 			a.begun = max(a.begun, l.entry.Index)
 		}

@@ -23,6 +23,7 @@ const (
 type Call struct {
 	Head     []byte    // request line, headers with Content-Length, the empty line: append to it
 	Body     []byte    // comes behind it; nobody changes it before Do returns
+	Start    time.Time // zero: when Do is called
 	Deadline time.Time // zero: none but the context's
 	NoBody   bool      // the answer has none whatever it says: the method is HEAD
 	Limit    int       // of the answer's body this much is wanted
@@ -45,7 +46,7 @@ func NewCall() *Call {
 // Release lets the call, and with it its answer's bytes, be used again.
 func (c *Call) Release() {
 	c.Head, c.Body, c.Answer, c.pieces = nil, nil, Answer{}, [2][]byte{}
-	c.Deadline, c.NoBody, c.Limit = time.Time{}, false, 0
+	c.Start, c.Deadline, c.NoBody, c.Limit = time.Time{}, time.Time{}, false, 0
 	calls.Put(c)
 }
 

@@ -44,6 +44,7 @@ type Client struct {
 	idle    []*conn // the one that was used last is at the end, and is used next
 	flying  *conn
 	watched map[<-chan struct{}]bool // contexts, until they end
+	seen    <-chan struct{}          // one that is watched: the last call's
 	timer   *time.Timer
 	timerAt time.Time // when it fires; zero: it does not
 	closed  bool
@@ -71,7 +72,7 @@ func New(c Config) *Client {
 // when it ended. It returns soon after either.
 func (c *Client) Do(ctx context.Context, call *Call) error {
 	for {
-		x, err := c.take(ctx, call.Deadline)
+		x, err := c.take(ctx, call)
 		if err != nil {
 			return err
 		}
@@ -93,9 +94,12 @@ func (c *Client) Do(ctx context.Context, call *Call) error {
 }
 
 // take gets the connection that was used last, or opens one.
-func (c *Client) take(ctx context.Context, deadline time.Time) (*conn, error) {
+func (c *Client) take(ctx context.Context, call *Call) (*conn, error) {
+	now, deadline := call.Start, call.Deadline
+	if now.IsZero() {
+		now = time.Now()
+	}
 	for {
-		now := time.Now()
 		c.mu.Lock()
 		if c.closed {
 			c.mu.Unlock()
@@ -153,10 +157,11 @@ func (c *Client) begin(ctx context.Context, x *conn, deadline time.Time) {
 		x.next.prev = x
 	}
 	c.flying = x
-	if x.done != nil && !c.watched[x.done] {
+	if x.done != nil && x.done != c.seen && !c.watched[x.done] {
 		c.watched[x.done] = true
 		context.AfterFunc(ctx, func() { c.ended(ctx) })
 	}
+	c.seen = x.done
 	c.arm(deadline)
 }
 
@@ -192,6 +197,7 @@ func (c *Client) ended(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.watched, done)
+	c.seen = nil
 	for x := c.flying; x != nil; x = x.next {
 		if x.done == done {
 			x.breakOff(ctx.Err())

@@ -60,6 +60,13 @@ var knownActions = map[string]string{
 	"sqs:SendMessage":                "sqs",
 	"sns:Publish":                    "sns",
 	"s3:PutObject":                   "s3",
+	"sqs:ReceiveMessage":             "sqs",
+	"sqs:DeleteMessage":              "sqs",
+	"sqs:ChangeMessageVisibility":    "sqs",
+	"sqs:GetQueueAttributes":         "sqs",
+	"s3:GetObject":                   "s3",
+	"s3:DeleteObject":                "s3",
+	"s3:ListBucket":                  "s3",
 }
 
 var account = regexp.MustCompile(`\b\d{12}\b`)
@@ -130,7 +137,7 @@ func checkPolicy(t *testing.T, p policy, trust bool) {
 			for _, resource := range s.Resource {
 				// A consumer's ARN ends with the time of its registration.
 				exact := strings.TrimSuffix(resource, "/consumer/ota-fanout:*")
-				if action == "s3:PutObject" { // on objects, below a prefix
+				if kind == "s3" && action != "s3:ListBucket" { // on objects, below a prefix
 					exact = strings.TrimSuffix(exact, "/*")
 				}
 				if !strings.HasPrefix(resource, "arn:aws:"+kind+":") || strings.Contains(exact, "*") {

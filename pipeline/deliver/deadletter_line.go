@@ -52,8 +52,8 @@ func ParseDeadLetter(line []byte) (DeadLetter, error) {
 func (l *DeadLetter) ID() string { return l.digest(l.Time.UTC().Format("20060102T150405.000000000")) }
 
 // RecordID names the record and whom it is for, whenever it came to the dead
-// letters.
-func (l *DeadLetter) RecordID() string { return l.digest("") }
+// letters by one delivery: that of a command is another one.
+func (l *DeadLetter) RecordID() string { return l.digest(l.Command) }
 
 func (l *DeadLetter) digest(more string) string {
 	h := sha256.New()

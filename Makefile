@@ -13,7 +13,7 @@ N        ?= 1000
 SEED     ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-peers check format-check vet staticcheck tidy-check deploy-check bench simulate mutants fuzz clean
+.PHONY: help build demo test test-peers check format-check vet staticcheck tidy-check deploy-check bench simulate mutants spec spec-large fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,12 @@ simulate: ## N=1000 SEED=1: so many seeded histories of several workers, from th
 
 mutants: ## deliberate defects, one at a time: the simulation has to catch each
 	$(GO) run ./internal/simulation/mutants
+
+spec: ## the models of what is saved, and that their broken variants are found (docs/spec; a JDK and Maven)
+	docs/spec/run
+
+spec-large: ## the same with larger bounds too: hours
+	docs/spec/run -large
 
 fuzz: ## FUZZTIME=10s: each fuzz target for that long
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' cmd checkpoint consumers internal metrics pipeline | xargs -r -n 1 dirname | sort -u); do \

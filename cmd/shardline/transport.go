@@ -20,6 +20,9 @@ import (
 func (s *delivering) transport(c *config.Destination) (deliver.Transport, error) {
 	of := "destination/" + c.Name
 	batching := amazon.Batching{Concurrency: c.Concurrency, Linger: c.Linger}
+	if c.Type != config.TypeHTTP && c.Type != config.TypeFile {
+		batching.Called = s.metrics.Calls(c.Name)
+	}
 	switch c.Type {
 	case config.TypeKinesis:
 		client := kinesis.NewFromConfig(s.services.config(of, c.Stream.Region, c.Role))

@@ -14,6 +14,7 @@ type Metrics struct {
 	seconds     *prometheus.HistogramVec
 	deadLetters *prometheus.CounterVec
 	keyless     *prometheus.CounterVec
+	calls       *prometheus.HistogramVec
 	opened      *prometheus.CounterVec
 
 	inFlight *prometheus.Desc
@@ -40,6 +41,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120}}, label),
 		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_dead_letters_total",
 			Help: "Records that went to the dead letters of the destination, by reason."}, []string{"destination", "reason"}),
+		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "shardline_deliver_call_records",
+			Help:    "Records that shared a call to AWS: of PutRecords, SendMessageBatch, PublishBatch, or an object.",
+			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000}}, label),
 		keyless: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_keyless_attempts_total",
 			Help: "Attempts of records without one value for the destination's own key, which were put under their partition key, by reason."}, []string{"destination", "reason"}),
 		opened: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_circuit_openings_total",
@@ -58,7 +62,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"Keys whose record has used up its retries, and which wait until somebody releases them.", label, nil),
 		destinations: make(map[string]*Destination),
 	}
-	reg.MustRegister(m.deliveries, m.attempts, m.seconds, m.deadLetters, m.keyless, m.opened, m)
+	reg.MustRegister(m.deliveries, m.attempts, m.seconds, m.deadLetters, m.keyless, m.calls, m.opened, m)
 	return m
 }
 
@@ -69,6 +73,12 @@ func (m *Metrics) Keyless(destination string, reasons []string) func(reason stri
 		m.keyless.WithLabelValues(destination, reason)
 	}
 	return func(reason string) { m.keyless.WithLabelValues(destination, reason).Inc() }
+}
+
+// Calls notes how many records the calls of a destination have.
+func (m *Metrics) Calls(destination string) func(records int) {
+	series := m.calls.WithLabelValues(destination)
+	return func(records int) { series.Observe(float64(records)) }
 }
 
 // Describe implements prometheus.Collector.

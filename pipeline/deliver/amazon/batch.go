@@ -15,7 +15,8 @@ type Batching struct {
 	// Concurrency is how many attempts the destination makes at once. A call
 	// that has all of them does not linger: nobody else can come.
 	Concurrency int
-	Linger      time.Duration // how long a call that is not full waits for more
+	Linger      time.Duration     // how long a call that is not full waits for more
+	Called      func(records int) // is told of every call; nil: nobody
 }
 
 // calls counts the calls of all batches, to tell answers of one call.
@@ -161,6 +162,9 @@ func (b *batches[T]) ask(ctx context.Context, places []*place[T]) {
 		records[i] = p.record
 	}
 	call := calls.Add(1)
+	if b.Called != nil {
+		b.Called(len(records))
+	}
 	answers, err := b.call(ctx, records)
 	if err == nil && len(answers) != len(places) {
 		err = fmt.Errorf("%d results for %d records", len(answers), len(places))

@@ -94,7 +94,7 @@ const noCredentials = "get identity: "
 // failed is what the failure of a call means for its records.
 func failed(err error) deliver.Answer {
 	text := plainText(err)
-	a := deliver.Answer{Detail: line(text)}
+	a := deliver.Answer{Detail: line(strings.TrimPrefix(text, noCredentials))}
 	var network net.Error
 	var canceled *aws.RequestCanceledError
 	var answer *smithyhttp.ResponseError
@@ -129,8 +129,13 @@ func failed(err error) deliver.Answer {
 	return a
 }
 
-// plainText is the error without the SDK's own prefix, which repeats the call.
+// plainText is the error without the SDK's own prefixes: the call is known, and
+// a request that was not sent has no answer.
 func plainText(err error) string {
+	var sent *smithyhttp.RequestSendError
+	if errors.As(err, &sent) && sent.Err != nil {
+		return sent.Err.Error()
+	}
 	var operation *smithy.OperationError
 	if errors.As(err, &operation) && operation.Err != nil {
 		return operation.Err.Error()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -77,18 +78,19 @@ func TestFailures(t *testing.T) {
 		{"something new", code(400, "SomethingNew"), deliver.ReasonRejected},
 		{"an answer that breaks off", answered(200, errors.New("unexpected EOF")), deliver.ReasonBrokenAnswer},
 		{"no connection", errBroken, deliver.ReasonConnection},
+		{"not sent", answered(0, &smithyhttp.RequestSendError{Err: errBroken}), deliver.ReasonConnection},
 		{"given up", &smithy.OperationError{Err: context.Canceled}, deliver.ReasonTimeout},
 		// The role's service refuses for its own reasons, which are not the
 		// record's: an invalid duration must not empty a stream.
 		{"the role cannot be assumed", credentials(fmt.Errorf("assume role: %w: no", pipeline.ErrDenied)), deliver.ReasonUnauthorized},
 		{"the role's service throttles", credentials(fmt.Errorf("assume role: %w: no", pipeline.ErrThrottled)), deliver.ReasonThrottled},
-		{"the role's duration is wrong", credentials(code(400, "ValidationError")), deliver.ReasonSecretUnavailable},
+		{"the role's duration is wrong", credentials(&smithy.GenericAPIError{Code: "ValidationError", Message: "no"}), deliver.ReasonSecretUnavailable},
 		{"no credentials", credentials(errors.New("no EC2 IMDS role found")), deliver.ReasonSecretUnavailable},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			k := amazon.NewKinesis(amazon.KinesisConfig{Client: failing{c.err}, StreamARN: "arn", Batching: amazon.Batching{Concurrency: 1}})
 			a := k.Send(t.Context(), message("a", 1, "x"))
-			if a.Reason != c.want || a.Detail == "" {
+			if a.Reason != c.want || a.Detail == "" || strings.Contains(a.Detail, "operation error") || strings.Contains(a.Detail, "StatusCode: 0") {
 				t.Errorf("%s: %v %q, want %v", c.name, a.Reason, a.Detail, c.want)
 			}
 			k.Close()

@@ -30,7 +30,7 @@ worker_id: ${TEST_WORKER}
 region: eu-west-1
 leases: {failover: 1s}
 pipeline: {drain_timeout: 10s}
-listen: {metrics: "127.0.0.1:0"}
+listen: {metrics: "127.0.0.1:0", api: "127.0.0.1:0"}
 delivery: {retry: {initial: 20ms, max: 200ms}, breaker: {open_for: 100ms}}
 sources:
   - name: hotels-0
@@ -72,6 +72,7 @@ dead_letter_queues:
 type receivers struct {
 	*scene
 	config string
+	writer string // the role of the destinations
 	client aws.Config
 	hotels map[string]int // messages so far
 }
@@ -116,7 +117,7 @@ func newReceivers(t *testing.T) *receivers {
 	})
 	config := filepath.Join(s.dir, "receivers.yaml")
 	must("configuration", os.WriteFile(config, fmt.Appendf(nil, receiversConfig, s.streams[0].arn, s.streams[0].role, rekeyed, aggregated, writer, reader), 0o600))
-	return &receivers{scene: s, config: config, hotels: make(map[string]int), client: aws.Config{Region: testRegion, BaseEndpoint: aws.String(s.aws.Endpoint()),
+	return &receivers{scene: s, config: config, writer: writer, hotels: make(map[string]int), client: aws.Config{Region: testRegion, BaseEndpoint: aws.String(s.aws.Endpoint()),
 		Credentials: credentials.NewStaticCredentialsProvider(account.AccessKeyID, account.SecretAccessKey, "")}}
 }
 
@@ -317,4 +318,44 @@ func TestReceivers(t *testing.T) {
 	stats := r.aws.Stats()
 	t.Logf("calls: PutRecords %d, SendMessageBatch %d, PublishBatch %d, PutObject %d", stats.Calls["kinesis.PutRecords"], stats.Calls["sqs.SendMessageBatch"],
 		stats.Calls["sns.PublishBatch"], stats.Calls["s3.PutObject"])
+}
+
+// TestReceiversHeld: what the role may not do holds the destination, with the
+// reason; nothing goes to the dead letters, and everything comes when it may.
+func TestReceiversHeld(t *testing.T) {
+	t.Parallel()
+	r := newReceivers(t)
+	if err := r.aws.DenyActions(r.writer, "kinesis:PutRecords", "sqs:SendMessage", "sns:Publish", "s3:PutObject"); err != nil {
+		t.Fatal(err)
+	}
+	r.some(50, 5)
+	p := r.start(r.config)
+	names := []string{"rekeyed", "aggregated", "queue", "topic", "archive"}
+	await(t, "they are held", func() error {
+		_, ready := p.readiness()
+		for _, d := range ready.Destinations {
+			if slices.Contains(names, d.Name) && !(d.Held && strings.HasPrefix(d.Reason, "unauthorized")) {
+				return fmt.Errorf("%s: held %v, %s", d.Name, d.Held, d.Reason)
+			}
+		}
+		return r.complete(r.file("file.jsonl"))
+	})
+	if err := r.aws.GrantRole(r.writer); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if code, stdout, stderr := r.command("destinations", "release", name, "--config", r.config); code != 0 {
+			t.Fatalf("release %s: exit %d: %s%s", name, code, stdout, stderr)
+		}
+	}
+	var queue, topic []arrived
+	for name, all := range map[string]func() []arrived{"again": func() []arrived { return r.file("again.jsonl") }, "opened": func() []arrived { return r.file("opened.jsonl") },
+		"archive": r.objects, "queue": func() []arrived { r.receive("hotels.fifo", &queue); return queue }, "topic": func() []arrived { r.receive("topic.fifo", &topic); return topic }} {
+		await(t, name+" has everything", func() error { return r.complete(all()) })
+		r.judge(name, all())
+	}
+	p.stop()
+	if letters := r.letters(); len(letters) > 0 {
+		t.Errorf("%d dead letters, the first %s: %s", len(letters), letters[0].Reason, letters[0].Detail)
+	}
 }

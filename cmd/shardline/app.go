@@ -226,8 +226,10 @@ func (a *app) Run(ctx context.Context, hangups <-chan os.Signal, load func() (*c
 	_ = loadSecrets(ctx, a.secrets, &a.loads)        // it is logged, and tried again
 	all.Go(func() { _ = a.secrets.Run(background) }) // ends with it, and has no other outcome
 	a.services.refresh = func(run func(context.Context) error) { all.Go(func() { a.keepFresh(background, run) }) }
-	all.Go(func() { a.reloads(ctx, hangups, load) })
+	reloading, end := context.WithCancel(ctx)
+	all.Go(func() { a.reloads(reloading, hangups, load) })
 	err := a.worker.Run(ctx)
+	end() // the worker may have ended by itself
 	stop()
 	all.Wait()
 	return errors.Join(err, a.close())

@@ -151,6 +151,7 @@ func TestAggregatedRecords(t *testing.T) {
 	for range 2 {
 		k.start(config)
 	}
+	s.awaitLeases("the table is there", func([]checkpoint.Lease) error { return nil })
 	inside, killed := 0, 0 // saved positions in the middle of an aggregate
 	feed := func() {
 		l.aggregate(40, 40)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -17,7 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	kinesistypes "github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"go.uber.org/zap"
 
@@ -39,12 +42,15 @@ type letters interface {
 	redrive.Queue
 }
 
-// cloud is a local AWS with a bucket for data that is too large.
+// cloud is an AWS, or what stands for one, with a bucket for data that is too
+// large.
 type cloud struct {
-	*localaws.Server
-	config   aws.Config
-	overflow *amazon.Overflow
-	s3       *s3.Client
+	*localaws.Server // nil: it is others'
+	config           aws.Config
+	name             string // of everything that a test makes there begins so
+	bucket           *string
+	overflow         *amazon.Overflow
+	s3               *s3.Client // nil: it has none
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -56,20 +62,54 @@ func newCloud(t *testing.T) *cloud {
 	}
 	h := httptest.NewServer(server.Handler())
 	t.Cleanup(h.Close)
-	config := aws.Config{Region: region, BaseEndpoint: aws.String(h.URL), Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, "")}
-	client := s3.NewFromConfig(config, func(o *s3.Options) { o.UsePathStyle = true })
-	if _, err := server.CreateBucket(account, region, "letters"); err != nil {
-		t.Fatal(err)
+	return newCloudAt(t, server, h.URL, credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, ""), true)
+}
+
+func newCloudAt(t *testing.T, server *localaws.Server, url string, keys aws.CredentialsProvider, objects bool) *cloud {
+	t.Helper()
+	config := aws.Config{Region: region, BaseEndpoint: aws.String(url), Credentials: keys}
+	c := &cloud{Server: server, config: config, name: fmt.Sprintf("t%d", rand.Uint32())}
+	if objects {
+		c.bucket = aws.String(c.name + "-letters")
+		c.s3 = s3.NewFromConfig(config, func(o *s3.Options) { o.UsePathStyle = true })
+		c.overflow = &amazon.Overflow{Client: c.s3, Bucket: *c.bucket, Prefix: "overflow/"}
+		if _, err := c.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: c.bucket,
+			CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: region}}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return &cloud{server, config, &amazon.Overflow{Client: client, Bucket: "letters", Prefix: "overflow/"}, client}
+	return c
 }
 
 func (c *cloud) sqs(t *testing.T, name string, attributes map[string]string) (*sqs.Client, string) {
 	t.Helper()
-	if _, err := c.CreateQueue(account, region, name, attributes); err != nil {
+	client := sqs.NewFromConfig(c.config)
+	out, err := client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String(c.name + name), Attributes: attributes})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return sqs.NewFromConfig(c.config), *c.config.BaseEndpoint + "/" + account + "/" + name
+	return client, *out.QueueUrl
+}
+
+func (c *cloud) stream(t *testing.T) (*kinesis.Client, string) {
+	t.Helper()
+	client := kinesis.NewFromConfig(c.config)
+	_, err := client.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String(c.name), ShardCount: aws.Int32(2)})
+	var exists *kinesistypes.ResourceInUseException
+	if err != nil && !errors.As(err, &exists) {
+		t.Fatal(err)
+	}
+	var out *kinesis.DescribeStreamSummaryOutput
+	for range 100 {
+		if out, err = client.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(c.name)}); err != nil {
+			t.Fatal(err)
+		}
+		if out.StreamDescriptionSummary.StreamStatus == kinesistypes.StreamStatusActive {
+			break
+		}
+		time.Sleep(50 * time.Millisecond) // others' servers take their time
+	}
+	return client, *out.StreamDescriptionSummary.StreamARN
 }
 
 // fileLetters is both sides of a file.
@@ -94,7 +134,7 @@ var queues = map[string]func(t *testing.T, c *cloud, dir string) letters{
 		return amazon.NewSQSLetters("failed", client, url, c.overflow)
 	},
 	"sqs fifo": func(t *testing.T, c *cloud, _ string) letters {
-		client, url := c.sqs(t, "failed.fifo", nil)
+		client, url := c.sqs(t, "failed.fifo", map[string]string{"FifoQueue": "true"})
 		return amazon.NewSQSLetters("failed", client, url, c.overflow)
 	},
 	"sqs of small messages": func(t *testing.T, c *cloud, _ string) letters {
@@ -102,14 +142,11 @@ var queues = map[string]func(t *testing.T, c *cloud, dir string) letters{
 		return amazon.NewSQSLetters("failed", client, url, c.overflow)
 	},
 	"kinesis": func(t *testing.T, c *cloud, _ string) letters {
-		arn, err := c.CreateStream(account, region, "failed", 2)
-		if err != nil {
-			arn = "arn:aws:kinesis:" + region + ":" + account + ":stream/failed"
-		}
-		return amazon.NewKinesisLetters("failed", kinesis.NewFromConfig(c.config), arn, c.overflow)
+		client, arn := c.stream(t)
+		return amazon.NewKinesisLetters("failed", client, arn, c.overflow)
 	},
 	"s3": func(_ *testing.T, c *cloud, _ string) letters {
-		return amazon.NewS3Letters("failed", c.s3, "letters", "dead/")
+		return amazon.NewS3Letters("failed", c.s3, *c.bucket, "dead/")
 	},
 }
 
@@ -169,59 +206,70 @@ func drain(t *testing.T, q redrive.Queue, f redrive.Filter, done func(name strin
 // Every queue keeps letters of any size, gives back what is not done, and
 // nothing of what is.
 func TestQueues(t *testing.T) {
-	for kind, make := range queues {
+	for kind := range queues {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			c, dir := newCloud(t), t.TempDir()
-			q := make(t, c, dir)
-			var want []string
-			put := func(destination, key string, number, size int) {
-				l := letter(destination, key, number, "")
-				n := name(&l)
-				l.Data = bytes.Repeat([]byte(n+" "), max(1, size/(len(n)+1)))
-				if err := q.Put(t.Context(), l); err != nil {
-					t.Fatal(err)
-				}
-				want = append(want, n)
-			}
-			put("a", "h1", 1, 10)
-			put("a", "h2", 2, 900<<10) // with its base64 above a message's or a record's first limit
-			put("a", "h2", 3, 9<<20)   // above every limit
-			put("b", "h\x01\ufffe\u00e9", 4, 10)
-			put("b", strings.Repeat("long", 60), 5, 10)
-			slices.Sort(want)
-
-			none := func(string) bool { return false }
-			if !q.Partial() {
-				if got := drain(t, q, redrive.Filter{}, none); !slices.Equal(got, want) {
-					t.Errorf("found %q, want %q", got, want)
-				}
-			}
-			// Some are done; another reader finds the others.
-			first := drain(t, make(t, c, dir), redrive.Filter{Destination: "a"}, func(n string) bool { return n != want[1] })
-			if !slices.Equal(first, want[:3]) && !(q.Partial() && slices.Equal(first, want[:2])) {
-				t.Errorf("found %q of destination a, want %q", first, want[:3])
-			}
-			rest := drain(t, make(t, c, dir), redrive.Filter{}, func(string) bool { return true })
-			if q.Partial() { // the rest of a group may have come with its first, or wait behind it
-				rest = slices.DeleteFunc(rest, func(n string) bool { return n == want[2] })
-			}
-			if expected := slices.Concat(want[1:2], want[3:]); !slices.Equal(rest, expected) {
-				t.Errorf("found %q after some were done, want %q", rest, expected)
-			}
-			if left := drain(t, make(t, c, dir), redrive.Filter{}, none); len(left) != 0 {
-				t.Errorf("found %q after all were done", left)
-			}
-			if objects := c.objects(t); len(objects) != 0 {
-				t.Errorf("objects %q are left", objects)
-			}
+			testQueue(t, newCloud(t), kind)
 		})
+	}
+}
+
+// testQueue holds one kind of queue in a cloud.
+func testQueue(t *testing.T, c *cloud, kind string) {
+	make, dir := queues[kind], t.TempDir()
+	q := make(t, c, dir)
+	var want []string
+	put := func(destination, key string, number, size int) {
+		if c.overflow == nil { // large ones would be left in the stream
+			size = min(size, 1000)
+		}
+		l := letter(destination, key, number, "")
+		n := name(&l)
+		l.Data = bytes.Repeat([]byte(n+" "), max(1, size/(len(n)+1)))
+		if err := q.Put(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, n)
+	}
+	put("a", "h1", 1, 10)
+	put("a", "h2", 2, 900<<10) // with its base64 above a message's or a record's first limit
+	put("a", "h2", 3, 9<<20)   // above every limit
+	put("b", "h\x01\ufffe\u00e9", 4, 10)
+	put("b", strings.Repeat("long", 60), 5, 10)
+	slices.Sort(want)
+
+	none := func(string) bool { return false }
+	if !q.Partial() {
+		if got := drain(t, q, redrive.Filter{}, none); !slices.Equal(got, want) {
+			t.Errorf("found %q, want %q", got, want)
+		}
+	}
+	// Some are done; another reader finds the others.
+	first := drain(t, make(t, c, dir), redrive.Filter{Destination: "a"}, func(n string) bool { return n != want[1] })
+	if !slices.Equal(first, want[:3]) && !(q.Partial() && slices.Equal(first, want[:2])) {
+		t.Errorf("found %q of destination a, want %q", first, want[:3])
+	}
+	rest := drain(t, make(t, c, dir), redrive.Filter{}, func(string) bool { return true })
+	if q.Partial() { // the rest of a group may have come with its first, or wait behind it
+		rest = slices.DeleteFunc(rest, func(n string) bool { return n == want[2] })
+	}
+	if expected := slices.Concat(want[1:2], want[3:]); !slices.Equal(rest, expected) {
+		t.Errorf("found %q after some were done, want %q", rest, expected)
+	}
+	if left := drain(t, make(t, c, dir), redrive.Filter{}, none); len(left) != 0 {
+		t.Errorf("found %q after all were done", left)
+	}
+	if objects := c.objects(t); len(objects) != 0 {
+		t.Errorf("objects %q are left", objects)
 	}
 }
 
 func (c *cloud) objects(t *testing.T) (keys []string) {
 	t.Helper()
-	out, err := c.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("letters")})
+	if c.s3 == nil {
+		return nil
+	}
+	out, err := c.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: c.bucket})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,14 +299,15 @@ func TestForeignContents(t *testing.T) {
 			}
 		},
 		"kinesis": func(t *testing.T, c *cloud, _ string, _ letters) {
-			_, err := kinesis.NewFromConfig(c.config).PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: aws.String("failed"), PartitionKey: aws.String("k"), Data: []byte("<xml/>")})
+			client, arn := c.stream(t)
+			_, err := client.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamARN: &arn, PartitionKey: aws.String("k"), Data: []byte("<xml/>")})
 			if err != nil {
 				t.Fatal(err)
 			}
 		},
 		"s3": func(t *testing.T, c *cloud, _ string, _ letters) {
 			for _, key := range []string{"dead/destination=a/readme.txt", "dead/destination=a/dt=2026-03-01/x.jsonl.gz"} {
-				if _, err := c.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("letters"), Key: &key, Body: strings.NewReader("no gzip")}); err != nil {
+				if _, err := c.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: c.bucket, Key: &key, Body: strings.NewReader("no gzip")}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -354,7 +403,7 @@ func TestPutEndsWithItsContext(t *testing.T) {
 	if _, err := c.AddFault(localaws.Fault{Operation: "s3.PutObject", Kind: localaws.Delay, DelayMillis: 5000}); err != nil {
 		t.Fatal(err)
 	}
-	q := amazon.NewS3Letters("failed", c.s3, "letters", "")
+	q := amazon.NewS3Letters("failed", c.s3, *c.bucket, "")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	over := errors.New("the tenure is over")
 	cancel(over)

@@ -229,6 +229,27 @@ func TestBadConfiguration(t *testing.T) {
 	}
 }
 
+// TestMissingType: a message that is none has no place in a URL that names its
+// type. To send it to another one would hold the destination.
+func TestMissingType(t *testing.T) {
+	overBoth(t, func(t *testing.T, newHTTP maker) {
+		s := newServer(t, nil)
+		for _, template := range []string{"/ota/{type}", "/ota?t={type}"} {
+			h := newHTTP(t, deliver.Config{URL: s.URL + template})
+			if a := h.Send(t.Context(), message(pipeline.Record{})); a.Reason != deliver.ReasonUnsendable || !strings.Contains(a.Detail, "{type}") {
+				t.Errorf("%s: %+v, want unsendable", template, a)
+			}
+			m := message(pipeline.Record{Description: pipeline.Description{Type: "OTA_PingRQ"}})
+			if a := h.Send(t.Context(), m); a.Reason != deliver.ReasonDelivered {
+				t.Errorf("%s: %+v, want delivered", template, a)
+			}
+		}
+		if n := len(s.all()); n != 2 {
+			t.Errorf("%d requests, want 2", n)
+		}
+	})
+}
+
 // FuzzRequest makes requests of records with any names in them, over both ways.
 // The request must be one, in which the key can be read back and the path has
 // the steps of the template.
@@ -254,7 +275,7 @@ func FuzzRequest(f *testing.F) {
 		wire, failed := fast.Wire(m)
 		other, failedToo := slow.Wire(m)
 		if wire == nil || other == nil {
-			if wire != nil || other != nil || failed.Reason != deliver.ReasonUnsendable || failedToo.Reason != deliver.ReasonUnsendable || key != "." && key != ".." {
+			if wire != nil || other != nil || failed.Reason != deliver.ReasonUnsendable || failedToo.Reason != deliver.ReasonUnsendable || key != "." && key != ".." && kind != "" {
 				t.Fatalf("key %q: %+v and %+v", key, failed, failedToo)
 			}
 			return

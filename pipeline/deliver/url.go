@@ -18,12 +18,14 @@ type address struct {
 	// target is what a request line asks for, as far as it is the same for all
 	// records.
 	target string
+	typed  bool // {type} stands somewhere: not every record has one
 }
 
 // piece is text, or a placeholder's name.
 type piece struct{ text, name string }
 
 var (
+	errNoType     = errors.New("the record has no message type for {type}")
 	errDotSegment = errors.New("the record makes a path segment . or .. which receivers take for a step")
 	placeholders  = []string{"key", "type", "sequence_number", "source"}
 )
@@ -84,10 +86,13 @@ func parseAddress(template string) (address, error) {
 		return address{}, errors.New("url: it has no host")
 	}
 	a := address{base: base, target: base.RequestURI()}
+	for _, p := range append(pathPieces[:len(pathPieces):len(pathPieces)], queryPieces...) {
+		a.typed = a.typed || p.name == "type"
+	}
 	if pathNamed {
 		a.path = pathPieces
 		// The text around the placeholders must be a path, too.
-		if _, err := a.resolve(&pipeline.ShardInfo{}, &pipeline.Record{}); err != nil && !errors.Is(err, errDotSegment) {
+		if _, err := a.resolve(&pipeline.ShardInfo{}, &pipeline.Record{Description: pipeline.Description{Type: "x"}}); err != nil && !errors.Is(err, errDotSegment) {
 			return address{}, fmt.Errorf("url: %w", err)
 		}
 	}
@@ -129,6 +134,9 @@ func (a *address) resolve(shard *pipeline.ShardInfo, r *pipeline.Record) (*url.U
 	if a.path == nil && a.query == nil {
 		return a.base, nil
 	}
+	if a.typed && r.Type == "" {
+		return nil, errNoType
+	}
 	u := *a.base
 	if a.path != nil {
 		raw := string(appendPieces(nil, a.path, &pathSafe, shard, r))
@@ -152,6 +160,9 @@ func (a *address) resolve(shard *pipeline.ShardInfo, r *pipeline.Record) (*url.U
 func (a *address) appendTarget(b []byte, shard *pipeline.ShardInfo, r *pipeline.Record) ([]byte, error) {
 	if a.path == nil && a.query == nil {
 		return append(b, a.target...), nil
+	}
+	if a.typed && r.Type == "" {
+		return b, errNoType
 	}
 	if a.path == nil {
 		b = append(b, a.target...)

@@ -87,9 +87,10 @@ type Destination struct {
 	// a problem.
 	Type string `yaml:"type" required:"true" enum:"http,kinesis,sqs,sns,s3,file" later:"iot,mqtt" selects:"true"`
 	// The address, http or https, with placeholders whose values are escaped:
-	// `{key}`, `{type}` (the OpenTravel message's name), `{sequence_number}`,
-	// `{source}`. Placeholders may stand in the path and the query. Redirects
-	// are not followed. Credentials belong into `auth`.
+	// `{key}`, `{type}` (the OpenTravel message's name; a record without one
+	// goes to the dead letters then), `{sequence_number}`, `{source}`.
+	// Placeholders may stand in the path and the query. Redirects are not
+	// followed. Credentials belong into `auth`.
 	URL string `yaml:"url"`
 	// The HTTP method.
 	Method string `yaml:"method" enum:"POST,PUT,PATCH"`

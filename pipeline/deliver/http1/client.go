@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -27,6 +29,13 @@ type Config struct {
 // lookAfter is for how long a connection may have been idle without a look
 // whether its peer has closed it. The look is a system call.
 const lookAfter = 10 * time.Millisecond
+
+const (
+	// maxHungUps in a row are no accident.
+	maxHungUps = 3
+	// keepNothing is for how long no connection is kept then.
+	keepNothing = time.Minute
+)
 
 var (
 	errClosed = errors.New("the client is closed")
@@ -48,6 +57,10 @@ type Client struct {
 	timer   *time.Timer
 	timerAt time.Time // when it fires; zero: it does not
 	closed  bool
+	// keepFrom is when connections are kept again; most often past.
+	keepFrom time.Time
+
+	hungUps atomic.Int32 // connections in a row that ended when they were used again
 }
 
 // New makes a client. It starts nothing.
@@ -78,6 +91,9 @@ func (c *Client) Do(ctx context.Context, call *Call) error {
 		}
 		reused := x.used
 		keep, err := x.exchange(call)
+		if reused {
+			c.judge(err)
+		}
 		broken := c.put(x, keep && err == nil)
 		if err == nil {
 			return nil
@@ -90,6 +106,25 @@ func (c *Client) Do(ctx context.Context, call *Call) error {
 		}
 		// It was closed while it was idle, and nothing of the request left.
 		// There are no more such connections than there were idle ones.
+	}
+}
+
+// judge counts the connections in a row that ended when they were used again.
+// A receiver that hangs up behind every answer without saying so gets a new one
+// for each request, for a while: otherwise every other attempt would fail.
+func (c *Client) judge(err error) {
+	if err == nil && c.hungUps.Load() == 0 {
+		return
+	}
+	switch {
+	case err == nil:
+		c.hungUps.Store(0)
+	case !errors.Is(err, errHungUp) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE):
+	case c.hungUps.Add(1) >= maxHungUps:
+		c.mu.Lock()
+		c.keepFrom = time.Now().Add(keepNothing)
+		c.mu.Unlock()
+		c.hungUps.Store(0)
 	}
 }
 
@@ -179,7 +214,7 @@ func (c *Client) put(x *conn, keep bool) error {
 	}
 	x.next, x.prev, x.done = nil, nil, nil
 	broken := x.broken
-	keep = keep && broken == nil && !c.closed && len(c.idle) < c.config.Idle
+	keep = keep && broken == nil && !c.closed && len(c.idle) < c.config.Idle && !x.lastUsed.Before(c.keepFrom)
 	if keep {
 		c.idle = append(c.idle, x)
 		c.arm(x.lastUsed.Add(c.config.IdleTimeout))

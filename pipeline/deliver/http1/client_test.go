@@ -253,6 +253,37 @@ func TestNothingIsRepeated(t *testing.T) {
 	})
 }
 
+// TestReceiverThatNeverStays: one that hangs up behind every answer, and does
+// not say so, costs few failures.
+func TestReceiverThatNeverStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipes{serve: func(_ int64, c net.Conn, in *bufio.Reader) {
+			if take(in) {
+				_, _ = io.WriteString(c, ok)
+			}
+			take(in) // it was too late to see that nobody listens
+		}}
+		c := http1.New(http1.Config{Idle: 1, Dial: p.dial})
+		defer p.all.Wait()
+		defer c.Close()
+		send := func(n int) (failed int) {
+			for range n {
+				if _, err := do(t.Context(), c, "x", time.Minute); err != nil {
+					failed++
+				}
+			}
+			return failed
+		}
+		if n := send(50); n != 3 {
+			t.Errorf("%d of 50 calls failed, want 3", n)
+		}
+		time.Sleep(2 * time.Minute) // it may stay now
+		if n := send(50); n != 3 {
+			t.Errorf("%d of 50 calls failed later, want 3", n)
+		}
+	})
+}
+
 // TestRequestThatCannotLeave goes to the next connection when not one byte of
 // it has left.
 func TestRequestThatCannotLeave(t *testing.T) {

@@ -158,6 +158,9 @@ func (a *API) list(r *http.Request) (int, any, error) {
 
 func (a *API) one(r *http.Request) (int, any, error) {
 	one, err := a.config.Control.One(r.Context(), r.PathValue("name"))
+	if lag := r.URL.Query().Get("lag"); err == nil && lag == "true" {
+		err = a.config.Control.Lag(r.Context(), &one)
+	}
 	return http.StatusOK, one, err
 }
 

@@ -33,6 +33,17 @@ func (h hotels) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) {
 	}, h.now, nil
 }
 
+// Lag says that the oldest record that is left is 20 hours old.
+func (h hotels) Lag(_ context.Context, shard string, at checkpoint.Position) (time.Duration, error) {
+	switch {
+	case shard == "x":
+		return 0, errors.New("throttled")
+	case at == checkpoint.Number("3", 0):
+		return 20 * time.Hour, nil
+	}
+	return 0, nil
+}
+
 const stream = "111111111111:hotels:1700000000"
 
 // table is a store with the leases of b, d and x; d has an owner.
@@ -238,6 +249,12 @@ two configured true: delivering by "", behind on 3 of 3, 3 parked, held 1, waiti
 	one, err := c.One(t.Context(), "two")
 	if err != nil || len(one.Places) != 3 || one.Places[0].At != "5:0" || one.HeldKeys[0].Reason != "redrive" {
 		t.Errorf("%+v, %v", one, err)
+	}
+	if err := c.Lag(t.Context(), &one); err != nil {
+		t.Fatal(err)
+	}
+	if p := one.Places; *p[0].LagSeconds != 72000 || *p[0].SecondsUntilTrim != 14400 || *one.SecondsUntilTrim != 14400 || p[2].LagError != "throttled" {
+		t.Errorf("lag: %+v", one)
 	}
 	if _, err := c.One(t.Context(), "three"); !errors.Is(err, control.ErrUnknown) {
 		t.Errorf("one that there is not: %v", err)

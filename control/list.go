@@ -35,6 +35,8 @@ type Destination struct {
 	Worker  *Local   `json:"worker,omitempty"` // what the process that answers knows of it
 	// Places are where it stands on each lease; only when it is asked for alone.
 	Places []Place `json:"places,omitempty"`
+	// SecondsUntilTrim is the least of the places'; only when it is asked for.
+	SecondsUntilTrim *float64 `json:"seconds_until_trim,omitempty"`
 }
 
 // Doing is what a destination does.
@@ -68,6 +70,14 @@ type Place struct {
 	At           string `json:"at"` // everything up to it is settled
 	ParkedKeys   int    `json:"parked_keys"`
 	Acknowledged int64  `json:"acknowledged"` // the version of the desired state that is in force
+	// Of its first record that is not settled, parked keys too; only when they
+	// are asked for.
+	LagSeconds       *float64 `json:"lag_seconds,omitempty"`        // its age; 0: there is none
+	SecondsUntilTrim *float64 `json:"seconds_until_trim,omitempty"` // left until the stream forgets it
+	LagError         string   `json:"lag_error,omitempty"`
+
+	stream string
+	lowest checkpoint.Position
 }
 
 // Local is what a worker knows of a destination, of its own shards.
@@ -79,10 +89,6 @@ type Local struct {
 	InFlight               int       `json:"in_flight"`
 	WaitingKeys            int       `json:"waiting_keys"` // that wait for a retry
 	OldestUnsettledSeconds float64   `json:"oldest_unsettled_seconds"`
-	HeldKeys               []string  `json:"held_keys,omitempty"`
-	// SecondsUntilTrim are left until the stream forgets the first record that
-	// it has not settled; absent: not known.
-	SecondsUntilTrim *float64 `json:"seconds_until_trim,omitempty"`
 }
 
 // List tells of all destinations: those that are configured, those that a
@@ -144,9 +150,11 @@ func (c *Control) One(ctx context.Context, name string) (Destination, error) {
 		if !l.Lists(name) {
 			continue
 		}
-		p := Place{Lease: l.Key, Shard: l.Shard, Owner: l.Owner, Checkpoint: l.Checkpoint.String(), At: l.Checkpoint.String(), Acknowledged: l.Acknowledged}
+		p := Place{Lease: l.Key, Shard: l.Shard, Owner: l.Owner, Checkpoint: l.Checkpoint.String(), At: l.Checkpoint.String(), Acknowledged: l.Acknowledged,
+			stream: l.Stream, lowest: l.Checkpoint}
 		if e, behind := l.Behind[name]; behind {
 			p.At, p.ParkedKeys = e.At.String(), len(e.Keys)
+			p.lowest = checkpoint.Lowest(append(slices.Collect(maps.Values(e.Keys)), e.At)...)
 		}
 		one.Places = append(one.Places, p)
 	}

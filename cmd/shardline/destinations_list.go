@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,7 +17,7 @@ import (
 
 func newDestinationsListCommand(env environment) *cobra.Command {
 	var file string
-	var asJSON bool
+	var asJSON, lag bool
 	command := &cobra.Command{
 		Use:   "list [DESTINATION]",
 		Short: "Print what is ordered of the destinations, and who is behind",
@@ -29,15 +30,19 @@ What a worker knows alone (a destination held by an answer, attempts in flight) 
 in the API and on /readyz of that worker.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, names []string) error {
-			return listDestinations(command.Context(), env, file, names, asJSON)
+			return listDestinations(command.Context(), env, file, names, asJSON, lag)
 		},
 	}
 	configFlag(command, &file)
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON; the fields are described in docs/api.md")
+	command.Flags().BoolVar(&lag, "lag", false, "of one destination: read how old its first unsettled records are, and when the streams forget them")
 	return command
 }
 
-func listDestinations(ctx context.Context, env environment, file string, names []string, asJSON bool) error {
+func listDestinations(ctx context.Context, env environment, file string, names []string, asJSON, lag bool) error {
+	if lag && len(names) == 0 {
+		return errors.New("--lag is of one destination: name it")
+	}
 	t, err := openLeases(ctx, env, file)
 	if err != nil {
 		return err
@@ -48,6 +53,11 @@ func listDestinations(ctx context.Context, env environment, file string, names [
 		one, err := c.One(ctx, names[0])
 		if err != nil {
 			return err
+		}
+		if lag {
+			if err := c.Lag(ctx, &one); err != nil {
+				return err
+			}
 		}
 		if asJSON {
 			return printJSON(env.stdout, one)
@@ -109,13 +119,17 @@ func why(d control.Destination) string {
 
 func printPlaces(w io.Writer, d control.Destination) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\nLEASE\tOWNER\tCHECKPOINT\tAT\tPARKED\tACKNOWLEDGED")
+	fmt.Fprintln(table, "\nLEASE\tOWNER\tCHECKPOINT\tAT\tPARKED\tACKNOWLEDGED\tLAG\tUNTIL TRIM")
 	for _, p := range d.Places {
 		owner := p.Owner
 		if owner == "" {
 			owner = "-"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%d\n", cell(p.Lease), cell(owner), p.Checkpoint, p.At, p.ParkedKeys, p.Acknowledged)
+		lag := duration(p.LagSeconds)
+		if p.LagError != "" {
+			lag = p.LagError
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", cell(p.Lease), cell(owner), p.Checkpoint, p.At, p.ParkedKeys, p.Acknowledged, cell(lag), duration(p.SecondsUntilTrim))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -128,4 +142,12 @@ func printPlaces(w io.Writer, d control.Destination) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", cell(k.Key), k.Since.UTC().Format(time.RFC3339), cell(k.By), cell(k.Reason))
 	}
 	return table.Flush()
+}
+
+// duration is a number of seconds for people.
+func duration(seconds *float64) string {
+	if seconds == nil {
+		return "-"
+	}
+	return time.Duration(*seconds * float64(time.Second)).Round(time.Second).String()
 }

@@ -111,6 +111,11 @@ func Give(ctx context.Context, s Store, c Command, now time.Time) (Answer, error
 			failed = err
 			continue
 		}
+		if c.Verb == ReplayVerb {
+			if err := everywhere(leases, c.Destinations); err != nil {
+				return out, err
+			}
+		}
 		next, notes, err := d.apply(c, highest(leases), now)
 		if err != nil {
 			return out, err
@@ -130,6 +135,24 @@ func Give(ctx context.Context, s Store, c Command, now time.Time) (Answer, error
 		}
 	}
 	return out, fmt.Errorf("%s %s: it may have been applied; give it again under its id, %s: %w", c.Verb, strings.Join(c.Destinations, ", "), c.ID, failed)
+}
+
+// everywhere refuses to replay a destination that a stream's leases list in part:
+// where it is about to begin as a new one it would lack what lies between what is
+// replayed of the shard's ancestors and its beginning.
+func everywhere(leases []Lease, destinations []string) error {
+	for _, name := range destinations {
+		listed := map[string]bool{} // streams
+		for _, l := range leases {
+			listed[l.Stream] = listed[l.Stream] || l.Lists(name)
+		}
+		for _, l := range current(leases) {
+			if listed[l.Stream] && len(l.Roster) > 0 && !l.Lists(name) {
+				return refused("replay %s: it is new to the stream, and lease %s does not list it yet; when every worker has it in its configuration it soon will", name, l.Key)
+			}
+		}
+	}
+	return nil
 }
 
 // highest is the highest version that a lease has acknowledged.

@@ -187,6 +187,22 @@ func TestVersionAfterALostTable(t *testing.T) {
 	}
 }
 
+// A destination that is being deployed is replayed when it is on every roster.
+func TestReplayOfANewDestination(t *testing.T) {
+	store := &checkpoint.Memory{}
+	for _, text := range []string{"a roster=d,e", "b roster=e", "c new parents=b", "z old roster=e"} {
+		if err := store.Create(t.Context(), standing(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"d": "lease " + stream + ":b does not list it yet", "e": ""} {
+		_, err := checkpoint.Give(t.Context(), store, checkpoint.Command{Verb: checkpoint.ReplayVerb, Destinations: []string{name}}, noon)
+		if want == "" && err != nil || want != "" && (!errors.Is(err, checkpoint.ErrRefused) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
+
 func TestAcknowledgements(t *testing.T) {
 	store := &checkpoint.Memory{}
 	make := func(id, owner string, acknowledged int64) {

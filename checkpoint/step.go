@@ -134,6 +134,9 @@ func Again(shards []Shard, leases []Lease, name string, r *Replay) []Lease {
 			roster[n] = true
 		}
 	}
+	if !slices.ContainsFunc(leases, func(l Lease) bool { return l.Lists(name) }) {
+		return nil // it does not get this stream
+	}
 	through := continued(leases, listed, leased)
 	var again []Lease
 	for _, s := range shards {

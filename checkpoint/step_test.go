@@ -139,6 +139,9 @@ func TestAgain(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	if again := checkpoint.Again(shards, leases, "of another stream", r); len(again) > 0 {
+		t.Errorf("of whoever does not get the stream: %+v", again)
+	}
 }
 
 // TestInForce says which version a shard may acknowledge that delivers to b

@@ -108,14 +108,14 @@ func (d *Destination) Wake(c *pipeline.Cursor) {
 // takes one entry at least: that lets a cursor change its way. It says whether
 // a lane was made. d.mu is held.
 func (d *Destination) take(a *attachment) bool {
-	took := d.takeOne(a)
+	took := d.takeOne(a) != nil
 	d.hungry.push(a)
 	return d.refill() || took
 }
 
 // takeTo makes lanes for what the cursor has up to an index. d.mu is held.
 func (d *Destination) takeTo(a *attachment, index uint64) {
-	for a.taken < index && d.takeOne(a) {
+	for a.taken < index && d.takeOne(a) != nil {
 	}
 }
 
@@ -130,7 +130,7 @@ func (d *Destination) refill() bool {
 		if a == nil {
 			break
 		}
-		if d.takeOne(a) {
+		if d.takeOne(a) != nil {
 			took = true
 			d.hungry.push(a)
 		}
@@ -138,15 +138,15 @@ func (d *Destination) refill() bool {
 	return took
 }
 
-// takeOne takes an entry, and makes a lane when its key has none; false: there
-// is no entry. d.mu is held.
-func (d *Destination) takeOne(a *attachment) bool {
+// takeOne takes an entry, and makes a lane when its key has none; nil: there is
+// no entry. d.mu is held.
+func (d *Destination) takeOne(a *attachment) *pipeline.Entry {
 	if a.closed || a.limit != noLimit {
-		return false
+		return nil
 	}
 	e := a.cursor.Next()
 	if e == nil {
-		return false
+		return nil
 	}
 	if a.cursor.Way(e) == pipeline.Main {
 		a.taken = e.Index
@@ -156,7 +156,7 @@ func (d *Destination) takeOne(a *attachment) bool {
 		a.lanes[e.Key] = l
 		d.enter(l)
 	}
-	return true
+	return e
 }
 
 // Drain implements pipeline.Subscriber. It gives up early when nothing more

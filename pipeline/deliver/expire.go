@@ -34,6 +34,12 @@ func (d *Destination) Expire(c *pipeline.Cursor, before time.Time) bool {
 		d.refused.push(l)
 		return true
 	})
+	// Those that were not taken yet: others' lanes may be all that is ready.
+	for d.refused.n < maxRefused {
+		if e := d.takeOne(a); e == nil || !e.Arrival.Before(a.expire) {
+			break
+		}
+	}
 	d.take(a)
 	d.kick()
 	return true
@@ -63,6 +69,7 @@ func (d *Destination) enter(l *lane) {
 	if d.expired(l) {
 		d.giveUp(l)
 		d.refused.push(l)
+		d.kickWriters()
 		return
 	}
 	d.ready.push(l)

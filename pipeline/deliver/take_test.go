@@ -76,3 +76,32 @@ func TestShardsTakeTurns(t *testing.T) {
 		s.Detach(first)
 	})
 }
+
+// TestExpireWhatWasNotTaken: records that the stream is about to trim are given
+// up although others' lanes are all that is ready.
+func TestExpireWhatWasNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		box := &letterBox{}
+		s := begin(t, deliver.Config{Transport: &receiver{}, DeadLetters: box, Concurrency: 3})
+		s.Hold(true, nil)
+		put := func(arrival time.Time) {
+			for i := range 50 {
+				s.n++
+				s.log.Append(pipeline.Record{Position: checkpoint.Number(strconv.Itoa(s.n), 0), Arrival: arrival,
+					Description: pipeline.Description{Key: fmt.Sprint("H", i)}}, false)
+			}
+			s.Wake(s.cursor)
+		}
+		put(time.Now().Add(2 * time.Hour))
+		first, cancelFirst := s.cursor, s.cancel
+		s.attach()
+		put(time.Now())
+		s.Expire(s.cursor, time.Now().Add(time.Hour))
+		time.Sleep(time.Minute)
+		if n := len(box.all()); n != 50 || s.cursor.Through() != 50 || first.Through() != 0 {
+			t.Errorf("%d dead letters, settled through %d and %d, want 50, 50 and 0", n, s.cursor.Through(), first.Through())
+		}
+		cancelFirst()
+		s.Detach(first)
+	})
+}

@@ -10,15 +10,19 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/shardline/shardline/checkpoint"
+	"github.com/shardline/shardline/consumers"
 	"github.com/shardline/shardline/internal/localaws"
 	"github.com/shardline/shardline/pipeline/deliver"
 	"github.com/shardline/shardline/pipeline/deliver/amazon"
@@ -202,8 +206,68 @@ func (s *service) buckets() {
 	}
 }
 
+// streams delivers to a stream, each record by itself and aggregated, and reads
+// it as a source does, which drops aggregates that are in the wrong shard.
+func (s *service) streams() {
+	client := kinesis.NewFromConfig(s.Config)
+	for _, aggregate := range []bool{false, true} {
+		name := s.unique(fmt.Sprint("-", aggregate))
+		_, err := client.CreateStream(s.t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String(name), ShardCount: aws.Int32(3)})
+		s.must(err)
+		active := kinesis.NewStreamExistsWaiter(client, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 100*time.Millisecond, time.Second })
+		made, err := active.WaitForOutput(s.t.Context(), &kinesis.DescribeStreamInput{StreamName: aws.String(name)}, 30*time.Second)
+		s.must(err)
+		arn := *made.StreamDescription.StreamARN
+		c := amazon.KinesisConfig{Client: client, StreamARN: arn, Batching: amazon.Batching{Concurrency: someKeys}}
+		if aggregate {
+			c.Aggregates, err = consumers.NewShardMap(consumers.Config{Name: "out", StreamARN: arn, Client: client})
+			s.must(err)
+		}
+		to := amazon.NewKinesis(c)
+		s.send(to)
+		s.must(to.Close())
+		s.read(client, arn)
+	}
+}
+
+// read reads a stream to its end, and holds what is there against what was sent.
+func (s *service) read(client *kinesis.Client, arn string) {
+	s.t.Helper()
+	source, err := consumers.NewSource(consumers.Config{Name: "out", StreamARN: arn, Client: client, PollInterval: 200 * time.Millisecond})
+	s.must(err)
+	shards, _, err := source.Shards(s.t.Context())
+	s.must(err)
+	last, total := map[string]int{}, 0
+	for _, shard := range shards {
+		reader := source.Reader(shard, checkpoint.TrimHorizon)
+		for empty := 0; empty < 2; {
+			s.must(reader.Wait(s.t.Context()))
+			batch, err := reader.Read(s.t.Context())
+			s.must(err)
+			if len(batch.Records) == 0 {
+				empty++
+			}
+			for _, r := range batch.Records {
+				if r.Blank {
+					continue
+				}
+				n, err := strconv.Atoi(string(r.Data))
+				if err != nil || n != last[r.PartitionKey]+1 {
+					s.t.Errorf("%s: %q behind %d", r.PartitionKey, r.Data, last[r.PartitionKey])
+				}
+				last[r.PartitionKey] = n
+				total++
+			}
+		}
+		reader.Close()
+	}
+	if total != someKeys*perKey || len(last) != someKeys {
+		s.t.Errorf("%d records of %d keys, want %d of %d", total, len(last), someKeys*perKey, someKeys)
+	}
+}
+
 func (s *service) all() {
-	for name, run := range map[string]func(*service){"Queues": (*service).queues, "Topics": (*service).topics, "Buckets": (*service).buckets} {
+	for name, run := range map[string]func(*service){"Streams": (*service).streams, "Queues": (*service).queues, "Topics": (*service).topics, "Buckets": (*service).buckets} {
 		s.t.Run(name, func(t *testing.T) { run(&service{t: t, Config: s.Config}) })
 	}
 }
@@ -242,6 +306,11 @@ func peer(t *testing.T, variable string) string {
 // TestPeerMoto has the account of any key that it does not know.
 func TestPeerMoto(t *testing.T) {
 	newService(t, peer(t, "SHARDLINE_PEER_MOTO"), "AKIAIOSFODNN7EXAMPLE", "secret").all()
+}
+
+// TestPeerKinesisMock has streams alone; their account is the access key's id.
+func TestPeerKinesisMock(t *testing.T) {
+	newService(t, peer(t, "SHARDLINE_PEER_KINESIS_MOCK"), ownAccount, "secret").streams()
 }
 
 // TestPeerElasticMQ has queues alone.

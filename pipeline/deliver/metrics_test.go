@@ -2,6 +2,8 @@ package deliver_test
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -126,4 +128,48 @@ func value(t *testing.T, reg prometheus.Gatherer, name string, labels map[string
 		}
 	}
 	return -1
+}
+
+// A queue's letters, failures and the longest wait are counted from the letter's
+// own time, over tries; a letter that nobody tries any more is forgotten.
+func TestLetterMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		down := errors.New("the queue is down")
+		fails := down
+		box := &letterBox{fail: func(deliver.DeadLetter) error { return fails }}
+		letters := deliver.NewLetterMetrics(registry).Watch("failed", box)
+		expect := func(what string, written, failures, wait float64) {
+			t.Helper()
+			got := map[string]float64{}
+			families, err := registry.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range families {
+				m := f.GetMetric()[0]
+				got[f.GetName()] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+			want := map[string]float64{"shardline_deliver_letters_total": written, "shardline_deliver_letter_failures_total": failures, "shardline_deliver_letter_wait_seconds": wait}
+			if !maps.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", what, got, want)
+			}
+		}
+		expect("at first", 0, 0, 0)
+		put := func(sequence string, at time.Time) {
+			_ = letters.Put(t.Context(), deliver.DeadLetter{Time: at, Sequence: sequence})
+		}
+		first, second := time.Now(), time.Now().Add(10*time.Second)
+		put("1", first)
+		time.Sleep(10 * time.Second)
+		put("1", first)
+		put("2", second)
+		expect("two wait", 0, 3, 10)
+		fails = nil
+		put("1", first)
+		time.Sleep(5 * time.Second)
+		expect("one waits", 1, 3, 5)
+		time.Sleep(time.Hour) // its shard is another worker's by now
+		expect("nobody waits", 1, 3, 0)
+	})
 }

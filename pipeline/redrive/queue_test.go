@@ -411,3 +411,28 @@ func TestPutEndsWithItsContext(t *testing.T) {
 		t.Errorf("error is %v, want the cause", err)
 	}
 }
+
+// A FIFO queue gives a group's letters in pieces, each when the one before is
+// done: all of them come, in order.
+func TestLongGroups(t *testing.T) {
+	c := newCloud(t)
+	q := queues["sqs fifo"](t, c, "")
+	want := map[string][]string{}
+	for i := range 70 {
+		key := fmt.Sprint("h", i%2)
+		if err := q.Put(t.Context(), letter("a", key, 10+i, "x")); err != nil {
+			t.Fatal(err)
+		}
+		want[key] = append(want[key], fmt.Sprint(10+i))
+	}
+	p := &partner{}
+	result, err := redrive.Run(t.Context(), config(q, p))
+	if err != nil || result.Delivered != 70 || result.Left != 0 {
+		t.Fatalf("%+v, %v; want 70 delivered", result, err)
+	}
+	for key, numbers := range want {
+		if got := p.of(key); !slices.Equal(got, numbers) {
+			t.Errorf("%s got %q", key, got)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -13,6 +14,9 @@ import (
 	"github.com/shardline/shardline/pipeline/deliver"
 	"github.com/shardline/shardline/pipeline/redrive"
 )
+
+// readPause is between two reads of a shard, which answers five a second.
+const readPause = 200 * time.Millisecond
 
 // redrivenMark is a record of the stream that says of a letter that it was
 // redriven. The stream is its own journal: whoever may read and write it sees
@@ -94,6 +98,11 @@ func (k *KinesisLetters) read(ctx context.Context, shard string, found func(type
 		return fmt.Errorf("read %s of %s: %s", shard, k.stream, failed(err).Detail)
 	}
 	for iterator := at.ShardIterator; iterator != nil; {
+		select {
+		case <-time.After(readPause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 		out, err := k.client.GetRecords(ctx, &kinesis.GetRecordsInput{StreamARN: aws.String(k.stream), ShardIterator: iterator})
 		if err != nil {
 			return fmt.Errorf("read %s of %s: %s", shard, k.stream, failed(err).Detail)
@@ -103,8 +112,8 @@ func (k *KinesisLetters) read(ctx context.Context, shard string, found func(type
 				return err
 			}
 		}
-		if len(out.Records) == 0 && aws.ToInt64(out.MillisBehindLatest) == 0 {
-			return nil
+		if aws.ToInt64(out.MillisBehindLatest) == 0 {
+			return nil // what comes meanwhile is for the next scan
 		}
 		iterator = out.NextShardIterator
 	}

@@ -23,6 +23,8 @@ const (
 	// readWait is how long a read waits for messages, in seconds. Above 0 it is a
 	// long poll, which asks all of the queue's servers: an empty answer is the end.
 	readWait = 1
+	// scanSkew is more than the service's clock and this one may differ by.
+	scanSkew = time.Minute
 	// maxHeldMessages is below the service's limit of messages in flight.
 	maxHeldMessages = 100_000
 	// maxHeldBytes bounds the letters that are held in memory.
@@ -33,6 +35,7 @@ const (
 type held struct {
 	renewing sync.WaitGroup     // the goroutine that Scan starts; Release waits for it
 	stop     context.CancelFunc // nil: Scan has not started it
+	progress bool               // something was deleted since the last Scan
 
 	mu       sync.Mutex // guards what is below
 	messages map[*message]bool
@@ -51,19 +54,33 @@ type message struct {
 func (s *SQSLetters) Partial() bool { return s.fifo }
 
 // Scan implements redrive.Queue. What it finds stays hidden from others until
-// it is done, or Release.
+// it is done, or Release. Messages that are sent meanwhile do not keep it.
 func (s *SQSLetters) Scan(ctx context.Context, _ redrive.Filter, found func(redrive.Found) error) error {
 	s.hold(ctx)
+	last := time.Now().Add(scanSkew)
+	any, wait := false, int32(readWait)
+	if s.held.progress { // it goes on where it stopped: only in the end does it have to be sure
+		s.held.progress, wait = false, 0
+	}
 	for {
 		out, err := s.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: aws.String(s.queue), MaxNumberOfMessages: maxEntries,
-			WaitTimeSeconds: readWait, VisibilityTimeout: int32(heldFor / time.Second), MessageAttributeNames: []string{letterMark}})
+			WaitTimeSeconds: wait, VisibilityTimeout: int32(heldFor / time.Second), MessageAttributeNames: []string{letterMark},
+			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp}})
 		if err != nil {
 			return fmt.Errorf("receive from %s: %s", s.queue, failed(err).Detail)
 		}
 		if len(out.Messages) == 0 {
-			return nil
+			if any || wait > 0 {
+				return nil
+			}
+			wait = readWait
+			continue
 		}
+		any = true
+		late := true
 		for _, m := range out.Messages {
+			sent, err := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64)
+			late = late && err == nil && time.UnixMilli(sent).After(last)
 			f, err := s.found(m)
 			if err != nil {
 				return err
@@ -71,6 +88,9 @@ func (s *SQSLetters) Scan(ctx context.Context, _ redrive.Filter, found func(redr
 			if err := found(f); err != nil {
 				return err
 			}
+		}
+		if late {
+			return nil
 		}
 	}
 }
@@ -197,6 +217,7 @@ func (s *SQSLetters) delete(ctx context.Context, letters []*redrive.Found) error
 		delete(s.held.messages, m)
 		s.held.bytes -= m.size
 		s.held.mu.Unlock()
+		s.held.progress = true
 		// The letter is gone: an object that stays is litter, and no letter.
 		err = errors.Join(err, s.overflow.remove(ctx, &letters[i].Letter))
 	}

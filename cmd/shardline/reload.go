@@ -186,7 +186,7 @@ func (a *app) apply(ctx context.Context, next *config.Config, changes []config.C
 // changedDestinations are the names of those that work otherwise, once each.
 func changedDestinations(changes []config.Change) (names []string) {
 	for _, c := range changes {
-		if c.Section == "destinations" && c.Kind != config.Removed && !slices.Contains(names, c.Name) {
+		if c.Section == "destinations" && !slices.Contains(names, c.Name) {
 			names = append(names, c.Name)
 		}
 	}

@@ -107,7 +107,7 @@ func (c *Cursor) unsettled(e *Entry) bool {
 // atOf is the position up to which everything of a key was settled before the
 // main way.
 func (c *Cursor) atOf(key string) checkpoint.Position {
-	if p, ok := c.ahead[key]; ok {
+	if p, ok := c.ahead[key]; ok && further(p, c.start) {
 		return p
 	}
 	return c.start
@@ -165,7 +165,7 @@ func (c *Cursor) leftMain() {
 	w, at := c.main, c.settledThrough()
 	ahead := make(map[string]checkpoint.Position)
 	for key, p := range c.ahead {
-		if !reached(at, p) {
+		if further(p, at) {
 			ahead[key] = p
 		}
 	}
@@ -247,6 +247,10 @@ func (c *Cursor) adopt() {
 func (c *Cursor) specially() {
 	c.special.Store(c.pending != nil || c.side != nil || len(c.parked) > 0 || len(c.released) > 0)
 }
+
+// further says whether a position is known to be behind another: a key that had
+// nothing settled is not, once its subscriber has gone on without it.
+func further(p, at checkpoint.Position) bool { return ordered(p) && !reached(at, p) }
 
 // reached says whether whoever is at a position has settled everything up to
 // another.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -169,6 +170,13 @@ func (l *Log) Attach(info ShardInfo, start checkpoint.Entry, valid func() bool) 
 	c := newCursor(info, start, valid)
 	c.put(Main, l.begin(), nil)
 	return c
+}
+
+// Put begins a way of a cursor at the log's tail. The side way takes the parked
+// keys that have something to read.
+func (l *Log) Put(c *Cursor, way Way) {
+	_, wanted := c.wants()
+	c.put(way, l.begin(), slices.Collect(maps.Keys(wanted)))
 }
 
 // Free lets go of what all cursors have passed and returns the bytes freed.

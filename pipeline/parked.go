@@ -189,10 +189,11 @@ func (c *Cursor) settleSpecial(e *Entry) *Entry {
 	if p.side {
 		next = c.side.following(e)
 		c.side.settle(e)
-		if _, ours := c.sidekeys[e.Key]; !ours { // it is read anew
+		if _, ours := c.sidekeys[e.Key]; !ours { // what is behind it is read anew
 			for next != nil {
-				e, next = next, c.side.following(next)
-				c.side.settle(e)
+				anew := next
+				next = c.side.following(anew)
+				c.side.settle(anew)
 			}
 		}
 	}

@@ -218,3 +218,65 @@ func TestRedriveHolds(t *testing.T) {
 	}
 	p.stop()
 }
+
+// TestRedriveKilled kills a redrive in the middle and goes on with it: every
+// letter is delivered, in order, and what comes twice has the same idempotency
+// key.
+func TestRedriveKilled(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 1)
+	partner := s.receiver("partner").behaves(refused("wrong"))
+	config := s.config(settings{})
+	const letters, killed = 50, 35 // after more than a second
+	for i := range letters {
+		s.put(s.streams[0], "wrong", fmt.Appendf(nil, "wrong %d", i))
+	}
+	p := s.start(config)
+	await(t, "all are refused", func() error {
+		if got := len(s.letters()); got < letters {
+			return fmt.Errorf("%d letters", got)
+		}
+		return nil
+	})
+	p.stop()
+	partner.behaves(nil)
+	redriving := startProcess(t, "redrive", append([]string{"TEST_WORKER=operator"}, s.environment...),
+		"dead-letters", "redrive", "--id", "killed", "--rate", "20", "--config", config)
+	await(t, "some are delivered", func() error {
+		if got := len(partner.sequences("wrong")); got < killed {
+			return fmt.Errorf("%d are", got)
+		}
+		return nil
+	})
+	redriving.kill()
+	code, stdout, stderr := s.command("dead-letters", "redrive", "--id", "killed", "--config", config)
+	if code != 0 {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	ids := map[string]string{}
+	var order []string
+	twice := 0
+	for _, q := range partner.all() {
+		if !q.accepted {
+			continue
+		}
+		if id, again := ids[q.sequence]; !again {
+			order = append(order, q.sequence)
+		} else if twice++; id != q.id {
+			t.Errorf("%s came again under another idempotency key", q.sequence)
+		}
+		ids[q.sequence] = q.id
+	}
+	if len(order) != letters || !slices.IsSortedFunc(order, func(a, b string) int {
+		if grows(a, b) {
+			return -1
+		}
+		return 1
+	}) {
+		t.Errorf("%d of %d letters, in the order %q", len(order), letters, order)
+	}
+	t.Logf("%d of %d came twice", twice, letters)
+	if twice >= killed {
+		t.Error("everything came twice: nothing was marked")
+	}
+}

@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 
 	"github.com/shardline/shardline/cmd/shardline/config"
 	"github.com/shardline/shardline/pipeline/deliver"
+	"github.com/shardline/shardline/pipeline/opentravel"
 	"github.com/shardline/shardline/secrets"
 )
 
@@ -56,6 +59,7 @@ func (s delivering) made(c *config.Destination) (d deliver.Config, discard func(
 	case config.OnExhaustedHoldDestination:
 		d.OnExhausted = deliver.ExhaustedHold
 	}
+	d.Classes, d.Statuses = classes(c.Codes)
 	if c.Response == config.ResponseOpenTravel {
 		d.Response = deliver.ResponseOpenTravel
 	}
@@ -111,4 +115,26 @@ func (s *delivering) auth(c *config.Destination) deliver.Auth {
 func value(s config.Secret) deliver.Value {
 	refused := s.Refused()
 	return deliver.Value{Secret: s.Value, Fresh: refused != nil, Refused: refused}
+}
+
+// classes are what codes of bodies, and statuses, mean to a destination.
+func classes(c config.Codes) (opentravel.Classes, map[int]deliver.Class) {
+	own, statuses := opentravel.Classes{Codes: map[string]opentravel.Class{}, Types: map[string]opentravel.Class{}}, map[int]deliver.Class{}
+	for _, list := range []struct {
+		codes  []string
+		body   opentravel.Class
+		status deliver.Class
+	}{{c.Retryable, opentravel.Retryable, deliver.Retry}, {c.Permanent, opentravel.Permanent, deliver.Refused}, {c.Hold, opentravel.Hold, deliver.Hold}} {
+		for _, code := range list.codes {
+			if status, is := strings.CutPrefix(code, "http:"); is {
+				n, _ := strconv.Atoi(status) // it is a number: the configuration is valid
+				statuses[n] = list.status
+			} else if kind, is := strings.CutPrefix(code, "type:"); is {
+				own.Types[kind] = list.body
+			} else {
+				own.Codes[code] = list.body
+			}
+		}
+	}
+	return own, statuses
 }

@@ -36,7 +36,7 @@ const (
 	ReasonTLS               // a certificate is not accepted, or TLS is not spoken
 	ReasonTimeout           // the attempt's time was up
 	ReasonThrottled         // 429
-	ReasonTryLater          // 408, 425
+	ReasonTryLater          // 408, 425, and what the destination's codes make retryable
 	ReasonServerError       // 5xx but 501 and 505, and statuses that HTTP does not define
 	ReasonBrokenAnswer      // 2xx, but the body that decides broke off
 	ReasonUnwritable        // a file that takes nothing: its disk is full or fails
@@ -53,6 +53,7 @@ const (
 	ReasonSettings          // the receiver refuses how it is called, whatever the record
 	ReasonSecretUnavailable // a credential cannot be read, nothing was sent
 	ReasonStaleCredentials  // 401, and newer credentials may be there soon
+	ReasonStatusHold        // a status that the destination's own codes make a hold
 	// The reasons from here on are no outcomes of an attempt, but of the
 	// retry policy; they stand in dead letters and holds.
 	ReasonMaxAttempts
@@ -98,6 +99,7 @@ var reasons = [reasonCount]struct {
 	ReasonSettings:          {"settings", Hold, "correct what the answer names in the destination's settings"},
 	ReasonSecretUnavailable: {"secret_unavailable", Hold, "make the secret of the destination's headers or credentials readable, or its role to be had"},
 	ReasonStaleCredentials:  {"stale_credentials", Retry, "correct the destination's credentials, here or at the receiver"},
+	ReasonStatusHold:        {"status_hold", Hold, "look at the receiver's answer; the destination's codes make this status a hold"},
 	ReasonMaxAttempts:       {"max_attempts", Refused, "repair the receiver; a destination that is held goes on when a probe passes, a key when it is released"},
 	ReasonMaxAge:            {"max_age", Refused, "repair the receiver; a destination that is held goes on when a probe passes, a key when it is released"},
 	ReasonBeforeTrim:        {"before_trim", Refused, ""},
@@ -129,6 +131,8 @@ type Answer struct {
 	Code       string        // of the body's error; empty: there was none
 	Detail     string        // in words, one line, without body or secrets; empty when delivered
 	Body       []byte        // the beginning of the answer's body; nil when delivered
+	Warnings   int           // in the body: the receiver took the message, but perhaps not all of it
+	Notes      []string      // the first of them, each in words on one line
 	Call       uint64        // the same for attempts that failed in one call; 0: this one had its own
 }
 
@@ -167,6 +171,25 @@ func statusReason(status int) Reason {
 	return ReasonServerError
 }
 
+// statusReason is the reason of a status, with the destination's own classes over
+// the table.
+func (h *HTTP) statusReason(status int) Reason {
+	reason := statusReason(status)
+	class, own := h.statuses[status]
+	if !own || reason.Class() == class {
+		return reason
+	}
+	switch class {
+	case Retry:
+		return ReasonTryLater
+	case Refused:
+		return ReasonRejected
+	case Hold:
+		return ReasonStatusHold
+	}
+	return reason
+}
+
 // needsBody says whether the body takes part in what an answer means.
 //
 // With ResponseOpenTravel a status about the way or the sender speaks for
@@ -187,8 +210,7 @@ func needsBody(response Response, status int) bool {
 
 // bodyReason is the reason of an answer for which needsBody. Success in the
 // body does not turn a status of failure.
-func bodyReason(status int, class opentravel.Class) Reason {
-	byStatus := statusReason(status)
+func bodyReason(byStatus Reason, class opentravel.Class) Reason {
 	switch class {
 	case opentravel.Delivered:
 		return byStatus

@@ -72,6 +72,9 @@ func (d *Destination) judge(l *lane, answer Answer, now time.Time) {
 	reason := answer.Reason
 	class := reason.Class()
 	d.log.answered(d, reason, now)
+	if answer.Warnings > 0 {
+		d.log.warned(d, l, answer, now)
+	}
 	probe := d.stop.prober == l
 	if class == Retry && reason != ReasonCancelled && !(probe && d.stop.cause == openCircuit) {
 		l.failures++ // stale credentials use up nothing: they end soon, in one way or the other

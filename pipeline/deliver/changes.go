@@ -13,10 +13,13 @@ type changes struct {
 	since    time.Time // of the first of them
 	failing  bool      // that was logged
 
-	letters   int       // dead letters since the last line about them
-	lettersAt time.Time // of that line
-	keys      int       // held since the last line about them
-	keysAt    time.Time // of that line
+	letters    int       // dead letters since the last line about them
+	lettersAt  time.Time // of that line
+	warnings   int       // answers with some since the last line about them
+	warningsAt time.Time // of that line
+
+	keys   int       // held since the last line about them
+	keysAt time.Time // of that line
 
 	unwritable  bool // dead letters cannot be written: that was logged
 	unwritables int  // tries since
@@ -49,6 +52,24 @@ func (c *changes) answered(d *Destination, reason Reason, now time.Time) {
 			d.logger.Warn("destination fails: retrying with back-off", zap.Stringer("reason", reason),
 				zap.Int("failures", c.failures), zap.String("to_do", reasons[reason].todo))
 		}
+	}
+}
+
+// warned tells of an answer with warnings: of the first, and then of one a
+// minute; of each at debug.
+func (c *changes) warned(d *Destination, l *lane, a Answer, now time.Time) {
+	d.metrics.warned.Inc()
+	level := zap.DebugLevel
+	if c.warnings++; c.warningsAt.IsZero() || now.Sub(c.warningsAt) >= linesEvery {
+		level = zap.WarnLevel
+	}
+	line := d.logger.Check(level, "the receiver took a message with warnings, perhaps not all of it")
+	if line != nil {
+		line.Write(zap.String("source", l.of.shard.Source), zap.String("shard", l.of.shard.Shard), zap.String("sequence_number", l.entry.Position.Sequence),
+			zap.Int("warnings", a.Warnings), zap.Strings("notes", a.Notes), zap.Int("answers", c.warnings))
+	}
+	if level == zap.WarnLevel {
+		c.warnings, c.warningsAt = 0, now
 	}
 }
 

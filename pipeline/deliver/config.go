@@ -37,6 +37,7 @@ type Config struct {
 	UserAgent string // empty: shardline/devel
 	Response  Response
 	Classes   opentravel.Classes // the destination's own codes over the defaults
+	Statuses  map[int]Class      // its own over the table, of HTTP statuses from 300 on
 
 	Gzip *Gzip // compresses bodies, once for all destinations that share it; nil: they go out as they came
 

@@ -39,6 +39,7 @@ type HTTP struct {
 	headers  headers
 	response Response
 	classes  opentravel.Classes
+	statuses map[int]Class // of the destination's own
 
 	// One of the two. The connections are the destination's own.
 	fast     *http1.Client
@@ -57,7 +58,7 @@ const (
 func NewHTTP(c Config) (*HTTP, error) {
 	c = c.withDefaults()
 	refuse := func(err error) (*HTTP, error) { return nil, fmt.Errorf("destination %s: %w", c.Name, err) }
-	h := &HTTP{method: c.Method, response: c.Response, classes: c.Classes}
+	h := &HTTP{method: c.Method, response: c.Response, classes: c.Classes, statuses: c.Statuses}
 	var err error
 	if h.address, err = parseAddress(c.URL); err != nil {
 		return refuse(err)

@@ -43,7 +43,7 @@ func (h *HTTP) plainly(status int) bool {
 
 // meaning is what an answer means.
 func (h *HTTP) meaning(ctx context.Context, s said) Answer {
-	a := Answer{Status: s.status, Reason: statusReason(s.status)}
+	a := Answer{Status: s.status, Reason: h.statusReason(s.status)}
 	if needsBody(h.response, s.status) {
 		h.judge(ctx, &a, s)
 	} else if a.Reason != ReasonDelivered {
@@ -64,7 +64,8 @@ func (h *HTTP) judge(ctx context.Context, a *Answer, s said) {
 		data, truncated = unpack(data, truncated)
 	}
 	verdict := h.classes.ReadAnswer(data, truncated)
-	a.Reason = bodyReason(a.Status, verdict.Class)
+	a.Reason = bodyReason(a.Reason, verdict.Class)
+	a.Warnings, a.Notes = verdict.Warnings, verdict.Notes
 	a.Code = verdict.Code
 	a.Detail = "HTTP " + strconv.Itoa(a.Status) + ": " + verdict.Reason
 	if s.err == nil || a.Reason != ReasonOTAUnclear {

@@ -51,6 +51,9 @@ type Answer struct {
 	// Warnings counts the Warning elements: the receiver took the message, but
 	// perhaps not all of it.
 	Warnings int
+	// Notes are the first of them, maxNotes at most: each its record, type, code
+	// and words, printable, on one line and short.
+	Notes []string
 	// Reason says in one line why the class is what it is.
 	Reason string
 }
@@ -103,6 +106,7 @@ type answerReader struct {
 	errors   bool // an Errors element, or an error, was seen
 	fault    bool
 	warnings int
+	notes    []string
 
 	found   bool // an error was read
 	current answerError
@@ -210,6 +214,7 @@ func (r *answerReader) start() {
 		}
 	case "Warning":
 		r.warnings++
+		r.note()
 	case "faultcode":
 		if r.fault && parent == "Fault" {
 			r.beginValue(faultCodeValue)
@@ -226,6 +231,31 @@ func (r *answerReader) start() {
 		if r.fault && parent == "Reason" && r.faultText == "" {
 			r.beginValue(faultTextValue)
 		}
+	}
+}
+
+// maxNotes bounds the warnings that are told in words.
+const maxNotes = 5
+
+// note keeps a warning's attributes.
+func (r *answerReader) note() {
+	if len(r.notes) == maxNotes {
+		return
+	}
+	s := &r.scanner
+	var parts []string
+	for _, name := range []string{"RecordID", "Type", "Code", "ShortText"} {
+		for i := range s.attributes {
+			if string(s.attributeLocal(i)) != name || s.prefixed(i) {
+				continue
+			}
+			raw := s.slice(s.attribute[i].value)
+			raw = raw[:min(len(raw), 4*maxText)]
+			parts = append(parts, name+" "+printable(string(appendText(nil, raw, true)), maxText/3))
+		}
+	}
+	if len(parts) > 0 {
+		r.notes = append(r.notes, strings.Join(parts, ", "))
 	}
 }
 
@@ -303,7 +333,7 @@ func (r *answerReader) endValue() {
 
 // answer draws the conclusion.
 func (r *answerReader) answer(broken *SyntaxError, truncated bool) Answer {
-	a := Answer{Warnings: r.warnings}
+	a := Answer{Warnings: r.warnings, Notes: r.notes}
 	switch {
 	case r.fault:
 		a.Kind = FaultAnswer

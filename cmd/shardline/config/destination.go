@@ -31,6 +31,8 @@ type Delivery struct {
 	// `hold_destination`: the whole destination waits, alarms and probes now and
 	// then. Neither skips a record.
 	OnExhausted string `yaml:"on_exhausted" enum:"dead_letter,hold_key,hold_destination"`
+	// What answers mean to this receiver, over the table of docs/delivery.md.
+	Codes Codes `yaml:"codes"`
 	// Stops attempts for a while after failures in a row.
 	Breaker Breaker `yaml:"breaker"`
 	// `none`: the body goes out as it came. `gzip`: compressed, with
@@ -61,6 +63,19 @@ type Retry struct {
 	// The longest time from a record's first attempt, not counting the time
 	// that the destination was held or its circuit open. 0: no limit.
 	MaxAge time.Duration `yaml:"max_age"`
+}
+
+// Codes say what answers mean, over the defaults; a code stands in one list at
+// most. `450` is an OpenTravel error code, `type:12` an OpenTravel error type
+// (both need `response: opentravel`), `http:409` an HTTP status from 300 to 599.
+// A list replaces the one of `delivery`.
+type Codes struct {
+	// The record is tried again.
+	Retryable []string `yaml:"retryable"`
+	// The record goes to the dead letters.
+	Permanent []string `yaml:"permanent"`
+	// The destination is held.
+	Hold []string `yaml:"hold"`
 }
 
 // Breaker stops attempts for a while after failures in a row: transport errors

@@ -107,13 +107,15 @@ func TestFull(t *testing.T) {
 	// What a destination names itself goes over delivery, field by field.
 	common := config.Delivery{Timeout: 5 * time.Second, Concurrency: 8, OnExhausted: "dead_letter", Compression: "none", Response: "opentravel",
 		Retry:   config.Retry{Initial: time.Second, Max: 30 * time.Second, Multiplier: 1.5, MaxAttempts: 20, MaxAge: time.Hour},
-		Breaker: config.Breaker{Failures: 20, OpenFor: 30 * time.Second}, RateLimit: 200, KeyRateLimit: 0.5}
+		Breaker: config.Breaker{Failures: 20, OpenFor: 30 * time.Second}, RateLimit: 200, KeyRateLimit: 0.5,
+		Codes: config.Codes{Retryable: []string{"450", "type:1"}, Permanent: []string{"http:404"}, Hold: []string{"A01"}}}
 	equal("plain", c.Destination("plain").Delivery, common)
 	own := common
 	own.Timeout, own.Concurrency, own.OnExhausted, own.Response = time.Minute, 1, "hold_destination", "status"
 	own.Compression = "gzip"
 	own.Retry.Max, own.Retry.MaxAttempts = 2*time.Minute, 0
 	own.Breaker.Failures, own.RateLimit = 0, 0
+	own.Codes = config.Codes{Retryable: []string{"http:409"}, Permanent: []string{}, Hold: []string{}}
 	equal("basic", c.Destination("basic").Delivery, own)
 	equal("basic", c.Destination("basic").Method, "PUT")
 	equal("initial position", c.Destination("basic").InitialPosition.Kind, "trim_horizon")

@@ -55,6 +55,9 @@ func (l *loading) delivery(path string, d *Delivery, common bool) {
 			l.addf(at, "%s is not allowed; allowed: 0.001 to 1000000, or 0 for no limit", l.found(at))
 		}
 	}
+	if own("codes") {
+		l.codes(path+".codes", d, common)
+	}
 	if own("breaker.failures") {
 		l.least(path+".breaker.failures", d.Breaker.Failures, 0)
 	}
@@ -104,6 +107,38 @@ func shownDuration(l *loading, retry, other string, d *Delivery) string {
 	}
 	return value.String()
 }
+
+// codes checks the codes of a destination, or the common ones.
+func (l *loading) codes(path string, d *Delivery, common bool) {
+	seen := map[string]string{}
+	for _, list := range []struct {
+		name  string
+		codes []string
+	}{{"retryable", d.Codes.Retryable}, {"permanent", d.Codes.Permanent}, {"hold", d.Codes.Hold}} {
+		for i, code := range list.codes {
+			at := fmt.Sprintf("%s.%s[%d]", path, list.name, i)
+			if !l.names(at) { // inherited, or no list
+				at = path
+			}
+			status, isStatus := strings.CutPrefix(code, "http:")
+			n, err := strconv.Atoi(status)
+			switch {
+			case isStatus && (err != nil || n < 300 || n > 599 || len(status) != 3):
+				l.addf(at, "%s is not an HTTP status that can be set; allowed: http:300 to http:599", quote(code))
+			case !isStatus && !codePattern.MatchString(strings.TrimPrefix(code, "type:")):
+				l.addf(at, "%s is not a code; allowed: an OpenTravel code such as 450, type:12, http:409", quote(code))
+			case !isStatus && !common && d.Response != ResponseOpenTravel:
+				l.addf(at, "%s is read with response: opentravel only; an HTTP status is http:%s", quote(code), code)
+			case seen[code] != "":
+				l.addf(at, "%s stands in %s already", quote(code), seen[code])
+			}
+			seen[code] = list.name
+		}
+	}
+}
+
+// codePattern is what OpenTravel codes look like.
+var codePattern = regexp.MustCompile(`^[0-9A-Za-z._-]{1,32}$`)
 
 // placeholders is what a URL template may contain.
 var placeholders = []string{"{key}", "{type}", "{sequence_number}", "{source}"}

@@ -142,6 +142,7 @@ type chunks struct {
 	left  int64 // of the chunk's data
 	line  int   // bytes of the line so far
 	total int   // bytes of the trailers so far
+	named bool  // the trailer's line has its name
 	ended bool
 }
 
@@ -222,16 +223,22 @@ func (d *chunks) next(b []byte) (used int, data bool, err error) {
 		case '\n':
 			return 0, false, errChunk
 		default:
+			if c == ':' && d.line > 0 {
+				d.named = true
+			}
+			if !d.named && !tokens[c] {
+				return 0, false, errField
+			}
 			d.line++
 		}
 	case inTrailerLF:
-		if c != '\n' {
-			return 0, false, errChunk
+		if c != '\n' || d.line > 0 && !d.named {
+			return 0, false, errField
 		}
 		if d.line == 0 {
 			d.ended = true
 		}
-		d.line, d.state = 0, inTrailer
+		d.line, d.named, d.state = 0, false, inTrailer
 	}
 	return 1, false, nil
 }

@@ -18,7 +18,7 @@ EXTENDS Integers, Sequences, FiniteSets
 (* Properties: CheckpointNeverBack OnlyDisappear *)
 
 CONSTANTS
-    Topology,     \* "line" | "split" | "short" | "merge" | "chain" | "long"
+    Topology,     \* "line" | "one" | "split" | "short" | "merge" | "chain" | "long"
     Founders,     \* the roster of the first shards at the start
     Configs,      \* configurations (sets of subscribers) that workers run with
     Slow,         \* subscribers that may lag, have keys parked, and settle keys apart
@@ -38,12 +38,13 @@ Keys == {"a", "b"}
 Subs == Founders \union UNION Configs
 
 Records == CASE Topology = "line"  -> [p |-> <<"a", "b", "a">>]
+             [] Topology = "one"   -> [p |-> <<"a", "a", "a">>]
              [] Topology = "split" -> [p |-> <<"a", "b">>, l |-> <<"b", "a">>]      \* the other child is alike
              [] Topology = "short" -> [p |-> <<"a", "b">>, l |-> <<"a">>]
              [] Topology = "merge" -> [p |-> <<"a">>, q |-> <<"b">>, m |-> <<"a", "b">>]
              [] Topology = "chain" -> [p |-> <<"a", "b">>, e |-> <<>>, g |-> <<"a">>]
              [] Topology = "long"  -> [p |-> <<"a", "b">>, e |-> <<"b">>, g |-> <<"a", "b">>]
-Parents == CASE Topology = "line"  -> [p |-> {}]
+Parents == CASE Topology \in {"line", "one"}    -> [p |-> {}]
              [] Topology \in {"split", "short"} -> [p |-> {}, l |-> {"p"}]
              [] Topology = "merge" -> [p |-> {}, q |-> {}, m |-> {"p", "q"}]
              [] OTHER              -> [p |-> {}, e |-> {"p"}, g |-> {"e"}]
@@ -111,7 +112,7 @@ Recover(s, it, known, d, k) ==      \* a key's first unsettled record, as the it
 Cursor(s, m, d) ==                  \* a subscriber's own position, without its parked keys
     Min({m.first[d][k] : k \in {x \in Keys : <<d, x>> \notin m.parked}} \union {End(s)})
 
-Names(m) == m.known \union (IF Command = "remove" /\ m.paused THEN m.own \ {Subject} ELSE m.own)
+Names(m) == m.known \union (IF Command = "remove" /\ m.paused /\ Bug # "removedReturns" THEN m.own \ {Subject} ELSE m.own)
 
 Form(s, m, it, c) ==                \* computed anew at every save
     LET entry(f) == IF f <= Min({c, N(s)}) THEN f ELSE 0
@@ -171,7 +172,7 @@ Plan(s, W, paused) ==               \* how a tenure begins
     LET it == item[s]
         all == IF it.roster # {} \/ Bug = "rosterOfCreator" THEN it.roster
                ELSE UNION {item[q].roster : q \in Parents[s]}
-        known == IF paused /\ Command = "remove" /\ Bug # "removedReturns" THEN all \ {Subject} ELSE all
+        known == IF paused /\ Command = "remove" /\ phase = 2 THEN all \ {Subject} ELSE all
         held == {d \in Subs : ~GateOpen(item, s, d, paused)}
         shut == {x \in (Subs \ held) \X Keys : ~KeyOpen(item, s, x[1], x[2])}
     IN [own |-> W, known |-> known, head |-> Min({it.c, N(s)}),
@@ -340,18 +341,15 @@ Pause ==                            \* one that is to be removed has no rights a
 SeePause(s) ==                      \* a pause shuts the subject's gates
     /\ phase \in {1, 2} /\ mem[s].own # {} /\ ~mem[s].paused /\ Bug # "takenBlind"
     /\ mem' = [mem EXCEPT ![s].paused = TRUE, ![s].live = @ \ {Subject},
-                          ![s].known = IF Command = "remove" THEN @ \ {Subject} ELSE @,
                           ![s].held = IF Parents[s] # {} /\ Bug # "pauseKeepsGates" THEN @ \union {Subject} ELSE @]
     /\ UNCHANGED <<life, item, old, ghost, calm, phase, truth>>
 
-(* The lease says so. The name of one that is to be removed goes with it.        *)
-Acknowledge(s) ==
-    LET it == IF Command = "remove" THEN [Form(s, mem[s], item[s], item[s].c) EXCEPT !.cmd = TRUE] ELSE item[s] IN
+Acknowledge(s) ==                   \* nothing of the subject is in flight
     /\ phase \in {1, 2} /\ ~item[s].ack
     /\ mem[s].paused \/ (Bug = "takenBlind" /\ mem[s].own # {})
     /\ mem[s].flight = {} \/ Bug = "acknowledgedInFlight"
-    /\ Store(s, [it EXCEPT !.ack = TRUE])
-    /\ UNCHANGED <<life, mem, ghost, calm, phase>>
+    /\ Write([item EXCEPT ![s].ack = TRUE])
+    /\ UNCHANGED <<life, mem, ghost, calm, phase, truth>>
 
 Untaken(s) == Parents[s] # {} /\ item[s].roster = {} /\ mem[s].own = {} /\ Bug # "untakenNotQuiet"
 
@@ -359,15 +357,18 @@ SetPositions ==
     /\ phase = 1 /\ (\A s \in Here : item[s].ack \/ Untaken(s)) /\ phase' = 2
     /\ UNCHANGED <<life, item, old, mem, ghost, calm, truth>>
 
-Set(s, m) ==                        \* the owner's memory of the one that is replayed: one position, no parked keys
+Set(s, m) ==                        \* replay: one position, no parked keys; removal: the name is forgotten
     LET at == IF Bug = "replayedForward" THEN From(s) ELSE Min({From(s)} \union {m.first[Subject][k] : k \in Keys})
         mine == IF Bug = "parkedLeftBehind" THEN {} ELSE {Subject} \X Keys
-    IN [m EXCEPT !.first[Subject] = [k \in Keys |-> IF <<Subject, k>> \in m.parked \ mine THEN @[k] ELSE NextOf(s, k, at)],
+        first == [k \in Keys |-> IF <<Subject, k>> \in m.parked \ mine THEN m.first[Subject][k] ELSE NextOf(s, k, at)]
+    IN [m EXCEPT !.first[Subject] = IF Command = "replay" THEN first ELSE @,
+                 !.known = IF Command = "remove" THEN @ \ {Subject} ELSE @,
                  !.parked = @ \ mine, !.shut = @ \ mine, !.live = @ \ {Subject}]
 
 Apply(s) ==                         \* once per item
     LET n == Set(s, mem[s]) IN
-    /\ phase = 2 /\ Command = "replay" /\ mem[s].own # {} /\ ~item[s].cmd
+    /\ phase = 2 \/ (phase = 1 /\ Bug = "removedOneByOne")
+    /\ mem[s].own # {} /\ ~item[s].cmd
     /\ mem[s].paused \/ Bug = "takenBlind"
     /\ mem' = [mem EXCEPT ![s] = n]
     /\ Store(s, [Form(s, n, item[s], item[s].c) EXCEPT !.cmd = TRUE])
@@ -457,8 +458,8 @@ Claimed(s, d, n) ==
 P2 == \A s \in Shards : \A d \in EverUp(s) : \A n \in 1..N(s) :
         Claimed(s, d, n) => Index(s, n) <= done[d][Records[s][n]]
 
-(* When a removal is through, the name is nowhere; later it is new. *)
-Gone == Command = "remove" /\ phase = 2 => \A s \in Here : Subject \notin item[s].roster \union mem[s].known
+(* Where a removal is done, the name is nowhere; when it is over, the name is new. *)
+Gone == Command = "remove" /\ phase = 2 => \A s \in Here : item[s].cmd => Subject \notin item[s].roster \union mem[s].known
 
 (* What a live subscriber lacks is in the log. *)
 InLog == \A s \in Shards : \A d \in mem[s].live : Cursor(s, mem[s], d) > mem[s].head - Window

@@ -13,9 +13,6 @@ const (
 	// atOnce and atOnceBytes bound the letters that are loaded and on their way.
 	atOnce      = 256
 	atOnceBytes = 64 << 20
-	// unknownSize is counted for a letter whose data is elsewhere: the largest
-	// record.
-	unknownSize = 10 << 20
 	// markEvery and markAfter bound what is delivered and not yet marked: as much
 	// is delivered again after a crash.
 	markEvery = 200

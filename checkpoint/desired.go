@@ -29,6 +29,17 @@ type Wish struct {
 	Keys    map[string]Order `json:"keys,omitempty"`    // nothing of these keys is attempted
 	Replay  *Replay          `json:"replay,omitempty"`  // it is set back, and goes on by itself
 	Removal *Order           `json:"removal,omitempty"` // it leaves the rosters
+	// Replayed is what its last replay says of deliveries that come again: it is
+	// kept when the replay is over.
+	Replayed *Replayed `json:"replayed,omitempty"`
+}
+
+// Replayed tells the deliveries of a replay from those before it: they are of
+// another command, so that a receiver does not take them for what it had.
+type Replayed struct {
+	Command string `json:"command"` // id
+	// Until is when everything had arrived that may have been delivered before.
+	Until time.Time `json:"until"`
 }
 
 // Order says since when something is wanted, and who wants it.
@@ -103,7 +114,9 @@ func (w Wish) stoppedSince() int64 {
 }
 
 // none says whether nothing is wanted.
-func (w Wish) none() bool { return !w.Stopped() && w.Hold == nil && len(w.Keys) == 0 }
+func (w Wish) none() bool {
+	return !w.Stopped() && w.Hold == nil && len(w.Keys) == 0 && w.Replayed == nil
+}
 
 // Where is where a replay sets the destination back to in a lease; false: not
 // at all.
@@ -151,17 +164,6 @@ func (d Desired) Needs(l Lease) bool {
 			}
 		}
 		if w.Removal != nil && l.Acknowledged < w.Removal.Version && l.Lists(name) {
-			return true
-		}
-	}
-	return false
-}
-
-// Keeps says whether a lease must not be removed although it is through: a
-// replay is about to put somebody behind on it.
-func (d Desired) Keeps(l Lease) bool {
-	for name, w := range d.Destinations {
-		if w.Replay != nil && l.Lists(name) {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Step is what is desired after the next steps of the commands that have some,
@@ -15,7 +16,7 @@ import (
 // leases were made again: made are streams of which that is so, beside those
 // that the replay names already. A removal ends when no lease knows the
 // destination.
-func (d Desired) Step(leases []Lease, made []string) Desired {
+func (d Desired) Step(leases []Lease, made []string, now time.Time) Desired {
 	leases = current(leases)
 	next := d.Clone()
 	next.Version = max(d.Version, highest(leases)) + 1
@@ -29,6 +30,8 @@ func (d Desired) Step(leases []Lease, made []string) Desired {
 			set.Set = next.Version
 			set.Leases = descendants(r.Leases, leases)
 			w.Replay, done = &set, true
+			// Nothing of it is in flight any more, by any clock that is right to a minute.
+			w.Replayed = &Replayed{Command: r.Command, Until: now.UTC().Add(clockMargin).Truncate(time.Second)}
 		case r.Set > 0:
 			if news := r.news(name, leases, made); len(news) > 0 {
 				set := *r
@@ -49,6 +52,9 @@ func (d Desired) Step(leases []Lease, made []string) Desired {
 	}
 	return next
 }
+
+// clockMargin is by how much the clocks of workers and of streams may differ.
+const clockMargin = time.Minute
 
 // done says whether a replay's position is set in every lease.
 func (r *Replay) done(name string, leases []Lease) bool {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shardline/shardline/checkpoint"
 )
@@ -88,13 +89,18 @@ func TestStep(t *testing.T) {
 			if tt.made {
 				made = []string{stream}
 			}
-			next := d.Step(leases, made)
+			next := d.Step(leases, made, noon)
 			got := ""
 			switch w, there := next.Destinations["d"]; {
 			case next.Version == d.Version:
 			case !there:
 				got = "over"
+			case w.Replay == nil:
+				got = "over"
 			case w.Replay.Set != tt.wish.Replay.Set:
+				if w.Replayed == nil || w.Replayed.Until != noon.Add(time.Minute) {
+					t.Errorf("replayed: %+v", w.Replayed)
+				}
 				got = fmt.Sprint("setting at ", w.Replay.Set)
 			}
 			if got != tt.want {
@@ -112,12 +118,12 @@ func TestStepOfTwoStreams(t *testing.T) {
 	other := standing("x owner=w ack=5 roster=d")
 	other.Stream, other.Key = "111111111111:other:1700000000", "111111111111:other:1700000000:x"
 	d := checkpoint.Desired{Version: 7, Destinations: map[string]checkpoint.Wish{"d": {Replay: &checkpoint.Replay{Order: checkpoint.Order{Version: 4}, Set: 6}}}}
-	next := d.Step([]checkpoint.Lease{standing("a owner=w ack=6 roster=d"), other}, []string{stream, other.Stream})
+	next := d.Step([]checkpoint.Lease{standing("a owner=w ack=6 roster=d"), other}, []string{stream, other.Stream}, noon)
 	if r := next.Destinations["d"].Replay; next.Version != 8 || r == nil || !slices.Equal(r.Streams, []string{stream}) {
 		t.Fatalf("%+v", next.Destinations["d"])
 	}
 	other.Acknowledged = 6
-	if next = next.Step([]checkpoint.Lease{standing("a owner=w ack=8 roster=d"), other}, []string{other.Stream}); next.Version != 9 || len(next.Destinations) > 0 {
+	if next = next.Step([]checkpoint.Lease{standing("a owner=w ack=8 roster=d"), other}, []string{other.Stream}, noon); next.Version != 9 || len(next.Destinations) > 0 {
 		t.Errorf("%+v", next)
 	}
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shardline/shardline/checkpoint"
 )
@@ -12,9 +13,11 @@ type ShardInfo struct {
 	Source string
 	Stream Stream
 	Shard  string
-	// Command is the id of the command that delivers the records again, as part
-	// of their idempotency keys; empty: none does.
+	// Command is the id of the command that delivers the records again which
+	// arrived before Until (zero: all of them), as part of their idempotency
+	// keys; empty: none does.
 	Command string
+	Until   time.Time
 }
 
 // Way is one of the two ways on which a cursor takes entries.

@@ -153,7 +153,7 @@ func (d *desired) hold(before, now checkpoint.Desired, known bool) {
 			keys[key] = true
 		}
 		for _, h := range holdables {
-			h.Hold(w.Hold != nil, keys)
+			h.Hold(w.Hold != nil || w.Stopped(), keys)
 		}
 	}
 	for _, c := range now.Commands {

@@ -28,6 +28,12 @@ func (h *holdable) Hold(all bool, keys map[string]bool) {
 	defer h.mu.Unlock()
 	h.tells = append(h.tells, fmt.Sprint("hold ", all, " ", slices.Sorted(maps.Keys(keys))))
 	h.setShut(all)
+	h.inbox.mu.Lock()
+	in := slices.Collect(maps.Keys(h.in))
+	h.inbox.mu.Unlock()
+	for _, c := range in {
+		h.Wake(c)
+	}
 }
 
 func (h *holdable) Release(key string) {

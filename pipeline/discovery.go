@@ -103,7 +103,7 @@ func (w *Worker) audit(ctx context.Context, s *source) error {
 		return err
 	}
 	for _, l := range remove {
-		if !w.holder.Free(l) || w.desired.last().Keeps(l) {
+		if !w.holder.Free(l) {
 			continue
 		}
 		if err := w.store.Delete(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrConflict) && !errors.Is(err, checkpoint.ErrNotFound) {

@@ -26,7 +26,7 @@ func (w *Worker) step(ctx context.Context, d checkpoint.Desired) {
 	// What an old scan says of a lease stays true: it can only be too careful.
 	// It may lack a lease, which counts.
 	scan := slices.Collect(maps.Values(w.holder.Snapshot()))
-	if d.Step(scan, mine).Version == d.Version {
+	if d.Step(scan, mine, time.Now()).Version == d.Version {
 		return
 	}
 	if err := w.stepNow(ctx, d); err != nil && ctx.Err() == nil && !errors.Is(err, checkpoint.ErrConflict) {
@@ -54,7 +54,7 @@ func (w *Worker) stepNow(ctx context.Context, d checkpoint.Desired) error {
 			made = append(made, e.id())
 		}
 	}
-	next := d.Step(leases, made)
+	next := d.Step(leases, made, time.Now())
 	if next.Version == d.Version {
 		return nil
 	}
@@ -112,8 +112,8 @@ func (w *Worker) makeAgain(ctx context.Context, e *epoch, d checkpoint.Desired, 
 
 // lower is the smaller of two positions: whoever stands there has every record
 // before it that it does not have from both. A time and a sequence number are
-// compared by the arrival of the record behind the number. reader reads the
-// shard from behind a position.
+// compared by the arrival of the first record at the number. reader reads the shard
+// from a position on.
 func lower(ctx context.Context, a, b checkpoint.Position, reader func(from checkpoint.Position) Reader) (checkpoint.Position, error) {
 	ta, timedA := a.Time()
 	tb, timedB := b.Time()
@@ -136,36 +136,47 @@ func lower(ctx context.Context, a, b checkpoint.Position, reader func(from check
 	return checkpoint.Lowest(a, b), nil
 }
 
-// lowerOf compares a number with a time.
+// lowerTimeout bounds the reading of one record. What it was for is tried again.
+const lowerTimeout = 15 * time.Second
+
+// lowerOf compares a number with a time, by the first record that comes: the
+// number's own, or the one behind it. When it arrived at the time or later, so
+// did all that is not settled, and the time covers no more than the number.
+// When the number's own record was trimmed the number stays, so that the gap is
+// seen.
 func lowerOf(ctx context.Context, number, time checkpoint.Position, t time.Time, reader func(from checkpoint.Position) Reader) (checkpoint.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, lowerTimeout)
+	defer cancel()
 	r := reader(number)
 	defer r.Close()
 	for {
 		if err := r.Wait(ctx); err != nil {
-			return number, context.Cause(ctx)
+			return number, fmt.Errorf("read the record at %s: %w", number, context.Cause(ctx))
 		}
 		batch, err := r.Read(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return number, context.Cause(ctx)
+			return number, fmt.Errorf("read the record at %s: %w", number, context.Cause(ctx))
 		case errors.Is(err, ErrShardGone):
-			return number, nil // whatever was there is lost, and is said to be
-		case err != nil:
-			continue // Wait backs off
+			return number, nil
+		case err != nil: // Wait backs off
 		case batch.Gap != nil:
-			return number, nil // so that the gap is seen
-		}
-		for _, record := range batch.Records {
-			if number.Covers(record.Position, record.Arrival) {
-				continue
-			}
-			if record.Arrival.Before(t) {
-				return number, nil
-			}
+			return number, nil
+		case len(batch.Records) > 0 && !batch.Records[0].Arrival.Before(t):
 			return time, nil
-		}
-		if batch.End || len(batch.Records) == 0 && batch.Lag == 0 {
+		case len(batch.Records) > 0:
+			return number, nil
+		case batch.End, batch.Tip:
 			return time, nil // there is nothing behind the number
 		}
 	}
+}
+
+// CommandOf is the id of the command that delivers a record again; empty: none
+// does.
+func (s *ShardInfo) CommandOf(r *Record) string {
+	if !s.Until.IsZero() && !r.Arrival.Before(s.Until) {
+		return "" // it came later
+	}
+	return s.Command
 }

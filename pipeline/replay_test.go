@@ -34,10 +34,10 @@ func TestLower(t *testing.T) {
 			{checkpoint.ShardEnd, at(5), at(5)},
 			{checkpoint.ShardEnd, number("1"), number("1")},
 			{checkpoint.ShardEnd, checkpoint.ShardEnd, checkpoint.ShardEnd},
-			{number("1"), at(5), at(5)},        // 2 is the next, at 10 s: from 5 s on it comes, too
-			{number("1"), at(10), at(10)},      // and from 10 s on
-			{number("1"), at(11), number("1")}, // but not from 11 s on
-			{number("3"), at(1000), at(1000)},  // there is nothing behind 3
+			{number("2"), at(5), at(5)},          // 2 arrived at 10 s: from 5 s on it comes, too
+			{number("2"), at(10), at(10)},        // and from 10 s on
+			{number("2"), at(11), number("2")},   // but not from 11 s on
+			{number("3"), at(1000), number("3")}, // 3 arrived at 20 s
 		} {
 			for _, pair := range [][2]checkpoint.Position{{tt.a, tt.b}, {tt.b, tt.a}} {
 				got, err := pipeline.Lower(t.Context(), pair[0], pair[1], func(from checkpoint.Position) pipeline.Reader {

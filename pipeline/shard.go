@@ -50,7 +50,7 @@ func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 	}
 	s := &shard{worker: w, source: src, tenure: t, frozen: &lease.Saved,
 		logger: w.logger.With(zap.String("source", src.name), zap.String("shard", lease.Shard))}
-	s.orders.acknowledged = lease.Acknowledged
+	s.orders = newOrders(lease.Acknowledged)
 	t.Positions(s.obeying)
 	defer w.metrics.serve(src.name, lease.Shard, t)()
 	s.closed = sync.OnceFunc(func() { src.closed(lease.Shard) })
@@ -68,6 +68,9 @@ func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 	for {
 		parents, err := w.parents(ctx, src, lease)
 		if err != nil {
+			return err
+		}
+		if saved, err = s.comply(ctx, lease, saved); err != nil {
 			return err
 		}
 		again, err := s.run(ctx, lease, saved, parents)
@@ -144,7 +147,14 @@ func (s *shard) live() map[string]checkpoint.Entry {
 // run serves one plan. It says true when the plan is out of date because a
 // gate opened: then nothing is in flight, and saved says where everybody is.
 func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved, parents []checkpoint.Lease) (bool, error) {
-	p := makePlan(saved, parents, s.source.newcomers(), s.worker.shared)
+	p, stopped := makePlan(saved, parents, s.source.newcomers(), s.worker.shared), s.stoppedNames()
+	for name := range stopped {
+		if entry, starts := p.starts[name]; starts { // it keeps its place
+			p.absent[name] = entry
+			delete(p.starts, name)
+		}
+	}
+	s.forget(&p)
 	if saved.Checkpoint != lease.Checkpoint && !ordered(saved.Checkpoint) { // it was resolved
 		p.save = true
 	}
@@ -160,7 +170,7 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 	log := newLog(p.from())
 	log.seen = s.source.newSeen(s.logger)
 	defer log.seen.close()
-	s.begin(p, log, s.info())
+	s.begin(p, log)
 	if p.save {
 		if err := s.save(ctx); err != nil {
 			return false, fmt.Errorf("save the roster of %s: %w", lease.Key, err)
@@ -174,9 +184,9 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 	}
 	reading, stopReading := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
-	watch.Go(func() { stopReading(s.worker.stopReason(reading, s.tenure, s.source, lease, p)) })
+	watch.Go(func() { stopReading(s.stopReason(reading, lease, p, stopped)) })
 
-	err := s.read(reading, log, lease, p)
+	err := s.read(reading, log, lease, p, stopped)
 	stopReading(nil)
 	watch.Wait()
 	if errors.Is(err, errReplaced) && ctx.Err() == nil {
@@ -204,14 +214,14 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 }
 
 // begin makes the cursors of a plan.
-func (s *shard) begin(p plan, log *Log, info ShardInfo) {
+func (s *shard) begin(p plan, log *Log) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.plan, s.cursors, s.served, s.frozen = p, nil, nil, nil
 	s.ended, s.ahead = false, false
 	for _, d := range s.source.subscribers {
 		if start, ok := p.starts[d.Name()]; ok {
-			c := newCursor(info, start, s.tenure.Valid)
+			c := newCursor(s.infoOf(d.Name()), start, s.tenure.Valid)
 			c.put(Main, log.begin(), nil)
 			s.cursors = append(s.cursors, c)
 			s.served = append(s.served, d)
@@ -253,9 +263,9 @@ func (s *shard) drain(ctx context.Context, cancelAttempts context.CancelCauseFun
 // read appends the shard's records to the log until the shard's end is
 // settled and saved (nil), a record can neither be read nor dead-lettered, or
 // ctx ends.
-func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p plan) error {
+func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p plan, stopped map[string]bool) error {
 	if len(p.starts) == 0 {
-		if lease.Finished() && !s.source.anyOf(p.held) {
+		if lease.Finished() && !s.source.anyOf(p.held) && len(stopped) == 0 {
 			return nil
 		}
 		<-ctx.Done()

@@ -265,11 +265,12 @@ func (w *Worker) parentKnown(ctx context.Context, s *epoch, child, parent string
 }
 
 // stopReason waits for what ends a plan: the lease is to be given up, or a
-// gate of one of the worker's subscribers has opened.
-func (w *Worker) stopReason(ctx context.Context, t *checkpoint.Tenure, s *epoch, lease checkpoint.Lease, p plan) error {
+// gate of one of the worker's subscribers has opened, or commands want it
+// otherwise.
+func (s *shard) stopReason(ctx context.Context, lease checkpoint.Lease, p plan, stopped map[string]bool) error {
 	var tick <-chan time.Time
-	if s.anyOf(p.held) {
-		ticker := time.NewTicker(w.failover / 3)
+	if s.source.anyOf(p.held) {
+		ticker := time.NewTicker(s.worker.failover / 3)
 		defer ticker.Stop()
 		tick = ticker.C
 	}
@@ -277,12 +278,16 @@ func (w *Worker) stopReason(ctx context.Context, t *checkpoint.Tenure, s *epoch,
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-t.Draining():
+		case <-s.tenure.Draining():
 			return errDraining
-		case <-s.over:
+		case <-s.source.over:
 			return errReplaced
 		case <-tick:
-			if w.gateOpened(s, lease, p) {
+			if s.worker.gateOpened(s.source, lease, p) {
+				return errGateOpened
+			}
+		case <-s.orders.news:
+			if s.changed(stopped) {
 				return errGateOpened
 			}
 		}

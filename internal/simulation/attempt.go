@@ -19,6 +19,7 @@ func (c *checker) began(a *attempt) {
 	p, t, r := a.process, a.truth, a.record
 	c.world.logf("%s -> %s: %s attempt %d", p.id, t.name, r.name(), a.number)
 	c.tenure(a)
+	c.obeys(a)
 	c.again(a)
 	last, attempted := t.last[r.key]
 	if attempted {

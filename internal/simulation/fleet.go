@@ -12,7 +12,7 @@ import (
 // after each had its effect. Between two calls nothing changes outside the
 // process, so that these are all the places that matter.
 var CrashPoints = []string{"attempt", "letter",
-	"prepare", "list", "first", "desired", "get", "create", "take", "renew", "release", "ask", "set_children", "delete",
+	"prepare", "list", "first", "desired", "list_now", "set_desired", "get", "create", "take", "renew", "release", "ask", "set_children", "delete",
 	"DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords",
 	"DescribeStreamConsumer", "RegisterStreamConsumer", "SubscribeToShard", "event"}
 
@@ -250,6 +250,7 @@ func (h *history) all() configuration {
 func (h *history) end() {
 	h.logf("all faults stop")
 	h.calm.Store(true)
+	h.takeBack()
 	for _, p := range h.processes {
 		p.arm(crashPoint{})
 		p.cutOff(0)
@@ -342,6 +343,9 @@ func (h *history) drain() bool {
 // unfinished says which closed shards are not at their end for everybody.
 func (h *history) unfinished() []string {
 	var left []string
+	if h.desired().Stepping() {
+		left = append(left, "a replay is not over")
+	}
 	for _, s := range h.streams {
 		for _, c := range s.shards {
 			l, found := h.lease(h.leaseKey(c))

@@ -212,6 +212,7 @@ func (h *history) event() {
 		{2, func() { h.reshard(s, "several generations at once", h.generations) }},
 		{2, func() { h.trimming(s) }},
 		{6, h.sour},
+		{4, h.command},
 		{1, func() { h.deny(s) }},
 		{2, func() {
 			h.happened("storm of store faults")

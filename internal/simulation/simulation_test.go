@@ -118,6 +118,7 @@ var kinds = []string{
 	"stream: listing throttled", "stream: stale listing", "stream: expired iterator",
 	"stream: empty read that is not the tip", "stream: end without children", "stream: read again at the position",
 	"stream: records trimmed", "stream: shard trimmed",
+	"command: pause", "command: resume", "command: hold", "command: hold a key", "command: release", "command: replay", "replay: set",
 	"fan-out: no consumer to be had", "fan-out: subscription", "fan-out: subscription in use", "fan-out: subscription taken over",
 	"fan-out: subscription breaks", "fan-out: the service ends a subscription",
 }

@@ -193,7 +193,16 @@ func (s *store) Desired(ctx context.Context) (checkpoint.Desired, error) {
 
 func (s *store) SetDesired(ctx context.Context, before int64, d checkpoint.Desired) error {
 	d = d.Clone()
-	return s.call(ctx, "set_desired", "", func(ctx context.Context) error { return s.table.SetDesired(ctx, before, d) })
+	return s.call(ctx, "set_desired", "", func(ctx context.Context) error {
+		was, err := s.table.Desired(ctx)
+		if err == nil {
+			err = s.table.SetDesired(ctx, before, d)
+		}
+		if err == nil {
+			s.process.world.check.desires(was, d)
+		}
+		return err
+	})
 }
 
 func (s *store) Create(ctx context.Context, l checkpoint.Lease) error {

@@ -74,7 +74,7 @@ type Excerpt struct {
 func newLetter(shard *pipeline.ShardInfo, r *pipeline.Record, reason Reason, detail string, now time.Time) *DeadLetter {
 	return &DeadLetter{
 		Time: now, Reason: reason.String(), Detail: detail,
-		Source: shard.Source, Stream: shard.Stream.ARN, StreamCreated: shard.Stream.Created, Shard: shard.Shard, Command: shard.Command,
+		Source: shard.Source, Stream: shard.Stream.ARN, StreamCreated: shard.Stream.Created, Shard: shard.Shard, Command: shard.CommandOf(r),
 		Sequence: r.Position.Sequence, SubSequence: r.Position.Sub, Arrival: r.Arrival,
 		PartitionKey: r.PartitionKey, Key: r.Key, Type: r.Type, ContentType: r.ContentType, Action: r.Action, SOAP: r.SOAP,
 		Data: r.Data, reason: reason,

@@ -158,9 +158,9 @@ func appendIdempotencyKey(to []byte, shard *pipeline.ShardInfo, r *pipeline.Reco
 	if sum == [sha256.Size]byte{} {
 		sum = shard.Identity(r.Position)
 	}
-	if shard.Command != "" {
+	if command := shard.CommandOf(r); command != "" {
 		b := append(hex.AppendEncode(nil, sum[:]), '\n')
-		sum = sha256.Sum256(append(b, shard.Command...))
+		sum = sha256.Sum256(append(b, command...))
 	}
 	return hex.AppendEncode(to, sum[:])
 }

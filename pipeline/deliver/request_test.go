@@ -124,6 +124,9 @@ func TestIdempotencyKeyNamesTheRecord(t *testing.T) {
 			func(m *deliver.Message) { m.Shard.Stream.Created = time.Unix(1800000000, 0) },
 			func(m *deliver.Message) { m.Shard.Command = "again-1" },
 			func(m *deliver.Message) { m.Shard.Command = "again-2" },
+			func(m *deliver.Message) { // what came after the command was not delivered before
+				m.Shard.Command, m.Shard.Until, m.Record.Arrival = "again-3", time.Unix(1800000000, 0), time.Unix(1800000000, 0)
+			},
 		}
 		seen := map[string]int{}
 		for i, f := range change {
@@ -131,8 +134,8 @@ func TestIdempotencyKeyNamesTheRecord(t *testing.T) {
 			f(m)
 			h.Send(t.Context(), m)
 			id := s.all()[i].Header.Get("Idempotency-Key")
-			if j, ok := seen[id]; ok != (i == 1) {
-				t.Errorf("change %d has the key of %d (%v), want that of 0 for change 1 alone", i, j, ok)
+			if j, ok := seen[id]; ok != (i == 1 || i == len(change)-1) {
+				t.Errorf("change %d has the key of %d (%v), want that of 0 for change 1 and the last alone", i, j, ok)
 			}
 			seen[id] = i
 		}

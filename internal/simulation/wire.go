@@ -94,6 +94,7 @@ func (h *history) destination(p *process, name string, letters letterBox, metric
 	d := deliver.Config{Name: name, Timeout: 5 * time.Second, Concurrency: 1 + h.dice.below(place, 8),
 		Retry:       deliver.RetryPolicy{Max: 4 * time.Second},
 		Probes:      deliver.Probes{Initial: 2 * time.Second, Max: 8 * time.Second},
+		Breaker:     deliver.Breaker{Failures: pick(h.dice, "breaker "+name, 0, 3, 10), OpenFor: time.Second},
 		DeadLetters: letters, Transport: transport{p, to}, Metrics: metrics, Logger: logger}
 	return deliver.New(d)
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -53,7 +54,8 @@ type Client struct {
 	idle    []*conn // the one that was used last is at the end, and is used next
 	flying  *conn
 	watched map[<-chan struct{}]bool // contexts, until they end
-	seen    <-chan struct{}          // one that is watched: the last call's
+	recent  [8]<-chan struct{}       // some of them, so that most calls look nothing up
+	turn    uint8                    // the place in recent that is taken next
 	timer   *time.Timer
 	timerAt time.Time // when it fires; zero: it does not
 	closed  bool
@@ -192,11 +194,14 @@ func (c *Client) begin(ctx context.Context, x *conn, deadline time.Time) {
 		x.next.prev = x
 	}
 	c.flying = x
-	if x.done != nil && x.done != c.seen && !c.watched[x.done] {
-		c.watched[x.done] = true
-		context.AfterFunc(ctx, func() { c.ended(ctx) })
+	if x.done != nil && !slices.Contains(c.recent[:], x.done) {
+		c.recent[c.turn%8] = x.done
+		c.turn++
+		if !c.watched[x.done] {
+			c.watched[x.done] = true
+			context.AfterFunc(ctx, func() { c.ended(ctx) })
+		}
 	}
-	c.seen = x.done
 	c.arm(deadline)
 }
 
@@ -232,7 +237,9 @@ func (c *Client) ended(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.watched, done)
-	c.seen = nil
+	if i := slices.Index(c.recent[:], done); i >= 0 {
+		c.recent[i] = nil
+	}
 	for x := c.flying; x != nil; x = x.next {
 		if x.done == done {
 			x.breakOff(ctx.Err())

@@ -73,7 +73,7 @@ func (a *Answer) parseHead(b []byte) error {
 			return errField
 		}
 		var err error
-		if framed, err = a.field(line[:colon], bytes.Trim(line[colon+1:], " \t")); err != nil {
+		if framed, err = a.field(line[:colon], trim(line[colon+1:])); err != nil {
 			return err
 		}
 	}
@@ -156,6 +156,17 @@ func cutLine(b []byte) (line, rest []byte) {
 	return line, rest
 }
 
+// trim is b without the blanks around it.
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for n := len(b) - 1; n >= 0 && (b[n] == ' ' || b[n] == '\t'); n-- {
+		b = b[:n]
+	}
+	return b
+}
+
 // fold says whether b is the lower-case text in any case.
 func fold(b []byte, text string) bool {
 	if len(b) != len(text) {
@@ -182,7 +193,7 @@ func listed(list []byte, text string) bool {
 		} else {
 			one, list = list, nil
 		}
-		if fold(bytes.Trim(one, " \t"), text) {
+		if fold(trim(one), text) {
 			return true
 		}
 	}

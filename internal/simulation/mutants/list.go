@@ -195,4 +195,7 @@ var mutants = []mutant{
 	{"a drain gives up at once", []change{
 		{"pipeline", `context.WithTimeout(ctx, s.worker.drainTimeout)`, `context.WithTimeout(ctx, time.Nanosecond)`},
 	}},
+	{"a replay's positions are set while somebody still delivers", []change{
+		{"checkpoint", `case r.Set == 0 && allQuiet(leases, r.Version):`, `case r.Set == 0:`},
+	}},
 }

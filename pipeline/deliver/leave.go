@@ -95,7 +95,7 @@ func (d *Destination) Wants() bool {
 	return !slices.ContainsFunc(d.waiting, func(l *lane) bool { return l.letter == nil }) // it probes when it is due
 }
 
-// Busy says whether anything of c is in flight.
+// Busy implements pipeline.Subscriber.
 func (d *Destination) Busy(c *pipeline.Cursor) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,8 +79,9 @@ func TestPause(t *testing.T) {
 // it is told to end.
 type slow struct {
 	*inbox
-	flying int
-	over   chan struct{}
+	flying  int
+	flights sync.WaitGroup
+	over    chan struct{}
 }
 
 func (s *slow) Wake(c *pipeline.Cursor) {
@@ -94,13 +96,13 @@ func (s *slow) Wake(c *pipeline.Cursor) {
 	}
 	s.flying++
 	s.got = append(s.got, string(e.Data))
-	go func() {
+	s.flights.Go(func() {
 		<-s.over
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.flying--
 		c.Settle(e)
-	}()
+	})
 }
 
 func (s *slow) Leave(c *pipeline.Cursor, way pipeline.Way) {
@@ -110,12 +112,7 @@ func (s *slow) Leave(c *pipeline.Cursor, way pipeline.Way) {
 }
 
 func (s *slow) Detach(c *pipeline.Cursor) {
-	s.mu.Lock()
-	flying := s.flying > 0
-	s.mu.Unlock()
-	if flying {
-		<-s.over
-	}
+	s.flights.Wait()
 	s.inbox.Detach(c)
 }
 

@@ -43,7 +43,7 @@ func TestKilledAtSeededMoments(t *testing.T) {
 	}
 	feeding := time.NewTicker(20 * time.Millisecond)
 	defer feeding.Stop()
-	for deadline := time.Now().Add(3 * patience); k.remaining() > 0; {
+	for deadline := time.Now().Add(3 * patience); k.remaining() > 0 || s.started < kills+2; {
 		select {
 		case <-feeding.C:
 			if s.keepsUp(slow) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,9 +78,8 @@ func TestPause(t *testing.T) {
 // it is told to end.
 type slow struct {
 	*inbox
-	flying  int
-	flights sync.WaitGroup
-	over    chan struct{}
+	flying int
+	over   chan struct{}
 }
 
 func (s *slow) Wake(c *pipeline.Cursor) {
@@ -96,13 +94,13 @@ func (s *slow) Wake(c *pipeline.Cursor) {
 	}
 	s.flying++
 	s.got = append(s.got, string(e.Data))
-	s.flights.Go(func() {
+	go func() {
 		<-s.over
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.flying--
 		c.Settle(e)
-	})
+	}()
 }
 
 func (s *slow) Leave(c *pipeline.Cursor, way pipeline.Way) {
@@ -112,7 +110,12 @@ func (s *slow) Leave(c *pipeline.Cursor, way pipeline.Way) {
 }
 
 func (s *slow) Detach(c *pipeline.Cursor) {
-	s.flights.Wait()
+	s.mu.Lock()
+	flying := s.flying > 0
+	s.mu.Unlock()
+	if flying {
+		<-s.over
+	}
 	s.inbox.Detach(c)
 }
 

@@ -158,6 +158,10 @@ func (d Desired) InForce(busy, due func(destination string) bool) int64 {
 // to read: a position is to be set in it, or a name to leave its roster.
 func (d Desired) Needs(l Lease) bool {
 	for name, w := range d.Destinations {
+		// A replay waits for whoever owned the lease last, and may be dead.
+		if r := w.Replay; r != nil && r.Set == 0 && l.Owner != "" && l.Acknowledged < r.Version {
+			return true
+		}
 		if w.Replay.Setting(l.Acknowledged) && l.Lists(name) {
 			if _, touched := w.Replay.Where(l.Key); touched {
 				return true

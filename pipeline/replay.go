@@ -77,8 +77,8 @@ func (w *Worker) stepNow(ctx context.Context, d checkpoint.Desired) error {
 // makeAgain makes the leases again that replays need of a stream and that were
 // removed. It says true when there was none to make.
 func (w *Worker) makeAgain(ctx context.Context, e *epoch, d checkpoint.Desired, leases []checkpoint.Lease) (bool, error) {
-	complete := true
 	var shards []checkpoint.Shard
+	var again []checkpoint.Lease // each with everybody who is replayed
 	for name, wish := range d.Destinations {
 		r := wish.Replay
 		if r == nil || r.Set == 0 || slices.Contains(r.Streams, e.id()) {
@@ -96,18 +96,26 @@ func (w *Worker) makeAgain(ctx context.Context, e *epoch, d checkpoint.Desired, 
 			if !touched {
 				continue
 			}
-			complete = false
-			l.Behind = map[string]checkpoint.Entry{name: {At: at}}
-			if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
-				return false, fmt.Errorf("create lease %s again: %w", l.Key, err)
+			i := slices.IndexFunc(again, func(x checkpoint.Lease) bool { return x.Key == l.Key })
+			if i < 0 {
+				i, l.Behind = len(again), make(map[string]checkpoint.Entry)
+				again = append(again, l)
 			}
-			e.logger.Info("lease made again for a replay", zap.String("shard", l.Shard), zap.String("destination", name), zap.Stringer("position", at))
+			again[i].Behind[name] = checkpoint.Entry{At: at}
+			again[i].Acknowledged = max(again[i].Acknowledged, l.Acknowledged)
 		}
 	}
-	if !complete {
+	for _, l := range again {
+		if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
+			return false, fmt.Errorf("create lease %s again: %w", l.Key, err)
+		}
+		e.logger.Info("lease made again for a replay", zap.String("shard", l.Shard),
+			zap.Strings("destinations", slices.Sorted(maps.Keys(l.Behind))))
+	}
+	if len(again) > 0 {
 		w.holder.Scan()
 	}
-	return complete, nil
+	return len(again) == 0, nil
 }
 
 // lower is the smaller of two positions: whoever stands there has every record

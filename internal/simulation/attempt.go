@@ -25,7 +25,7 @@ func (c *checker) began(a *attempt) {
 	if attempted {
 		// Everything between the last attempt and this one has to be needless.
 		for _, skipped := range t.stream.keys[r.key][min(last, r.index-1) : r.index-1] {
-			if !t.needless(skipped) {
+			if !t.needless(skipped) && !(t.settled[skipped] && skipped.forgotten()) {
 				c.broken("P1", "%s gets %s from %s after record %d: a gap, %s is left out", t.name, r.name(), p.id, last, skipped.name())
 				break
 			}

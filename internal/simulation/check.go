@@ -173,6 +173,11 @@ func (c *checker) rosters(x write, h *shard) {
 		if x.before.Finished() && c.starts[name].latest {
 			continue
 		}
+		// Nor who came when its lease was gone, which is made again for a replay.
+		if x.op == "create" && x.after.Finished() && !c.was(name, lineage) {
+			c.world.truthOf(h.stream, name, c.starts[name]).excuse(h.records)
+			continue
+		}
 		if c.ever[h] == nil {
 			c.ever[h] = make(map[string]bool)
 		}

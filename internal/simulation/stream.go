@@ -71,6 +71,12 @@ type record struct {
 	partitionKey string
 }
 
+// forgotten says whether the stream has trimmed the record: a replay cannot give
+// it again.
+func (r *record) forgotten() bool {
+	return r.shard.gone || slices.Contains(r.shard.records[:r.shard.trimmed], r)
+}
+
 // spot is where a user record is: the number of the record that holds it, and
 // its index in there.
 type spot struct {

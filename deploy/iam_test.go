@@ -197,7 +197,7 @@ func allowed(t *testing.T, files ...string) (actions []string) {
 // The policies allow what the code calls: nothing is missing at the customer's,
 // and nothing is granted for nothing.
 func TestPoliciesAllowWhatTheCodeCalls(t *testing.T) {
-	calls := slices.Concat(called(t, "checkpoint"), called(t, "consumers"), called(t, "secrets"))
+	calls := slices.Concat(called(t, "checkpoint"), called(t, "consumers"), called(t, "internal/secrets"))
 	calls = slices.DeleteFunc(calls, func(c string) bool { return c == "sts:GetCallerIdentity" }) // needs no permission
 	slices.Sort(calls)
 	grants := allowed(t, "iam/worker-policy.json", "iam/reader-policy.json", "iam/reader-policy-fan-out.json", "iam/producer-policy.json", "iam/secrets-policy.json")

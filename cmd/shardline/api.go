@@ -9,7 +9,7 @@ import (
 
 	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/cmd/shardline/config"
-	"github.com/shardline/shardline/control"
+	"github.com/shardline/shardline/internal/control"
 	"github.com/shardline/shardline/metrics"
 	"github.com/shardline/shardline/pipeline"
 )

@@ -20,11 +20,11 @@ import (
 	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/cmd/shardline/config"
 	"github.com/shardline/shardline/consumers"
-	"github.com/shardline/shardline/control"
+	"github.com/shardline/shardline/internal/control"
+	"github.com/shardline/shardline/internal/secrets"
 	"github.com/shardline/shardline/metrics"
 	"github.com/shardline/shardline/pipeline"
 	"github.com/shardline/shardline/pipeline/deliver"
-	"github.com/shardline/shardline/secrets"
 )
 
 // app is one worker process, wired: newApp starts nothing, Run blocks.

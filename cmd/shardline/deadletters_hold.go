@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/shardline/shardline/checkpoint"
-	"github.com/shardline/shardline/control"
+	"github.com/shardline/shardline/internal/control"
 	"github.com/shardline/shardline/pipeline/redrive"
 )
 

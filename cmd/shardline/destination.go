@@ -10,9 +10,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardline/shardline/cmd/shardline/config"
+	"github.com/shardline/shardline/internal/secrets"
 	"github.com/shardline/shardline/pipeline/deliver"
 	"github.com/shardline/shardline/pipeline/opentravel"
-	"github.com/shardline/shardline/secrets"
 )
 
 // delivering is what the destinations of a worker share.

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shardline/shardline/checkpoint"
-	"github.com/shardline/shardline/control"
+	"github.com/shardline/shardline/internal/control"
 )
 
 func newDestinationsCommand(env environment) *cobra.Command {

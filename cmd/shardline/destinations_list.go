@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/shardline/shardline/control"
+	"github.com/shardline/shardline/internal/control"
 )
 
 func newDestinationsListCommand(env environment) *cobra.Command {

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/shardline/shardline/checkpoint"
-	"github.com/shardline/shardline/control"
+	"github.com/shardline/shardline/internal/control"
 )
 
 // destinations runs "shardline destinations" with args, and the configuration.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/shardline/shardline/checkpoint"
 	"github.com/shardline/shardline/cmd/shardline/config"
-	"github.com/shardline/shardline/secrets"
+	"github.com/shardline/shardline/internal/secrets"
 )
 
 // secretsWait is how long a start waits for secrets: whoever lacks one holds

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/shardline/shardline/secrets"
+	"github.com/shardline/shardline/internal/secrets"
 )
 
 // service is Secrets Manager in memory.

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/shardline/shardline/internal/localaws"
-	"github.com/shardline/shardline/secrets"
+	"github.com/shardline/shardline/internal/secrets"
 )
 
 func TestLocal(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/shardline/shardline/checkpoint"
-	"github.com/shardline/shardline/control"
+	"github.com/shardline/shardline/internal/control"
 	"github.com/shardline/shardline/pipeline"
 )
 

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/shardline/shardline/checkpoint"
-	"github.com/shardline/shardline/control"
+	"github.com/shardline/shardline/internal/control"
 )
 
 func secret() (string, error) { return "hunter2", nil }
@@ -158,7 +158,7 @@ func counted(t *testing.T, reg *prometheus.Registry, command, outcome string) fl
 
 // TestDocument holds docs/api.md against the routes, the commands and the fields.
 func TestDocument(t *testing.T) {
-	text, err := os.ReadFile("../docs/api.md")
+	text, err := os.ReadFile("../../docs/api.md")
 	if err != nil {
 		t.Fatal(err)
 	}

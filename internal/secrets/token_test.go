@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/shardline/shardline/secrets"
+	"github.com/shardline/shardline/internal/secrets"
 )
 
 // endpoint is a token endpoint in memory, in the place of the network.

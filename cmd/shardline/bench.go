@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -24,12 +24,30 @@ import (
 
 func newBenchCommand(env environment) *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure Shardline beside others, both sides in one run"}
-	cmd.AddCommand(newBenchFanoutCommand(env), newBenchLatencyCommand(env), newBenchLeasesCommand(env), newBenchSinkCommand(env))
+	cmd.AddCommand(newBenchFanoutCommand(env), newBenchLatencyCommand(env), newBenchLeasesCommand(env),
+		newBenchIsolationCommand(env), newBenchSinkCommand(env))
 	return cmd
 }
 
+// loadFlags are the flags of every benchmark that delivers.
+func loadFlags(cmd *cobra.Command, l *bench.Load, keys string) {
+	f := cmd.Flags()
+	f.IntVar(&l.Destinations, "destinations", l.Destinations, "destinations; every record goes to each")
+	f.IntVar(&l.Size, "size", l.Size, "bytes of a message")
+	f.IntVar(&l.Concurrency, "concurrency", l.Concurrency, "connections per destination, of every client")
+	f.IntVar(&l.Keys, "keys", l.Keys, keys)
+	f.IntVar(&l.Shards, "shards", l.Shards, "shards of the stream")
+}
+
+func atLeastOne(l bench.Load, others ...int) error {
+	if min(l.Destinations, l.Size, l.Concurrency, l.Keys, l.Shards, slices.Min(others)) < 1 {
+		return errors.New("every number must be at least 1")
+	}
+	return nil
+}
+
 func newBenchFanoutCommand(env environment) *cobra.Command {
-	o := bench.Options{Destinations: 100, Size: 4096, Concurrency: 2, Keys: 1000, Shards: 4, Rounds: 5}
+	o := bench.Options{Load: bench.Load{Destinations: 100, Size: 4096, Concurrency: 2, Keys: 1000, Shards: 4}, Rounds: 5}
 	seconds, asJSON, nginx, secure := 10, false, false, false
 	cmd := &cobra.Command{
 		Use:   "fanout",
@@ -47,8 +65,8 @@ the client's process alone: the sink is a minimal answerer, or nginx, in a
 process of its own, unless --sink names another.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Destinations < 1 || o.Size < 1 || seconds < 1 || o.Concurrency < 1 || o.Keys < 1 || o.Shards < 1 || o.Rounds < 1 {
-				return fmt.Errorf("every number must be at least 1")
+			if err := atLeastOne(o.Load, seconds, o.Rounds); err != nil {
+				return err
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
@@ -73,12 +91,8 @@ process of its own, unless --sink names another.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&o.Destinations, "destinations", o.Destinations, "destinations; every record goes to each")
-	f.IntVar(&o.Size, "size", o.Size, "bytes of a message")
+	loadFlags(cmd, &o.Load, "keys per shard")
 	f.IntVar(&seconds, "seconds", seconds, "seconds measured per client, over all rounds")
-	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "connections per destination, of every client")
-	f.IntVar(&o.Keys, "keys", o.Keys, "keys per shard")
-	f.IntVar(&o.Shards, "shards", o.Shards, "shards of the stream")
 	f.IntVar(&o.Rounds, "rounds", o.Rounds, "how often the clients take turns")
 	f.StringVar(&o.Sink, "sink", "", "base URL of another sink that answers 200")
 	f.StringVar(&o.Roots, "roots", "", "PEM file of that sink's certificate")
@@ -91,9 +105,7 @@ process of its own, unless --sink names another.`,
 
 func printFanout(w io.Writer, res bench.Result, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(res)
+		return printJSON(w, res)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "client\tdeliveries/s\tCPU s per 1,000\tShardline's rate\tShardline's CPU\t\n")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -19,7 +18,7 @@ import (
 
 func newBenchLatencyCommand(env environment) *cobra.Command {
 	o := bench.LatencyOptions{
-		Options: bench.Options{Destinations: 100, Size: 4096, Concurrency: 2, Keys: 1000, Shards: 4, Rounds: 5},
+		Options: bench.Options{Load: bench.Load{Destinations: 100, Size: 4096, Concurrency: 2, Keys: 1000, Shards: 4}, Rounds: 5},
 		Slow:    []time.Duration{10 * time.Millisecond, 100 * time.Millisecond}, SlowRate: 4000,
 	}
 	seconds, asJSON, nginx, secure := 20, false, false, false
@@ -38,8 +37,8 @@ order of each key is checked by the receiver.
 Prints medians over the rounds.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Destinations < 1 || o.Size < 1 || seconds < 1 || o.Concurrency < 1 || o.Keys < 1 || o.Shards < 1 || o.Rounds < 1 || o.SlowRate < 1 {
-				return fmt.Errorf("every number must be at least 1")
+			if err := atLeastOne(o.Load, seconds, o.Rounds, int(o.SlowRate)); err != nil {
+				return err
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
@@ -61,12 +60,8 @@ Prints medians over the rounds.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&o.Destinations, "destinations", o.Destinations, "destinations; every record goes to each")
-	f.IntVar(&o.Size, "size", o.Size, "bytes of a message")
+	loadFlags(cmd, &o.Load, "keys per shard")
 	f.IntVar(&seconds, "seconds", seconds, "seconds measured per client and kind of receiver, over all rounds")
-	f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "connections per destination, of every client")
-	f.IntVar(&o.Keys, "keys", o.Keys, "keys per shard")
-	f.IntVar(&o.Shards, "shards", o.Shards, "shards of the stream")
 	f.IntVar(&o.Rounds, "rounds", o.Rounds, "how often the clients take turns")
 	f.Float64Var(&o.SlowRate, "slow-rate", o.SlowRate, "deliveries/s that slow receivers have connections for")
 	f.DurationSliceVar(&o.Slow, "slow", o.Slow, "how long slow receivers take")
@@ -78,9 +73,7 @@ Prints medians over the rounds.`,
 
 func printLatency(w io.Writer, res bench.LatencyResult, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(res)
+		return printJSON(w, res)
 	}
 	fmt.Fprintf(w, "maximum %.0f deliveries/s; latency at %.0f/s\n", res.Maximum, res.Rate)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)

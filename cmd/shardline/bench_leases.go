@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -63,9 +62,7 @@ longest time from the release of a shard, after SIGTERM, until a peer reads it.`
 
 func printLeases(w io.Writer, times bench.LeaseTimes, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(times)
+		return printJSON(w, times)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "%d shards, fail-over time %.0f s\tmedian\tlongest\n", times.Shards, times.Failover)

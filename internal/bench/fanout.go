@@ -10,16 +10,12 @@ import (
 
 // Options of the fan-out benchmark.
 type Options struct {
-	Destinations int           // every record goes to each
-	Size         int           // bytes of a body
-	Measured     time.Duration // measured per client, over all rounds
-	Concurrency  int           // connections per destination, of every client
-	Keys         int           // per shard
-	Shards       int
-	Sink         string   // base URL of the sink
-	Roots        string   // PEM file of the sink's certificate, with an https Sink
-	Rounds       int      // the clients alternate this often
-	Only         []string // of the rivals; empty: all
+	Load                   // its keys are those of each shard
+	Measured time.Duration // per client, over all rounds
+	Sink     string        // base URL of the sink
+	Roots    string        // PEM file of the sink's certificate, with an https Sink
+	Rounds   int           // the clients alternate this often
+	Only     []string      // of the rivals; empty: all
 
 	pace  time.Duration // a record per shard in this time; 0: as many as go
 	delay time.Duration // the sink answers after it

@@ -18,8 +18,8 @@ func TestFanout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := bench.Options{Destinations: 3, Size: 100, Measured: 200 * time.Millisecond, Concurrency: 2,
-			Keys: 10, Shards: 2, Rounds: 2, Sink: "http://" + l.Addr().String()}
+		o := bench.Options{Load: bench.Load{Destinations: 3, Size: 100, Concurrency: 2, Keys: 10, Shards: 2},
+			Measured: 200 * time.Millisecond, Rounds: 2, Sink: "http://" + l.Addr().String()}
 		if secure {
 			certificate, key, err := bench.Certificate(t.TempDir())
 			if err != nil {
@@ -71,8 +71,8 @@ func TestFanoutWithoutSink(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	_, err = bench.Fanout(t.Context(), bench.Options{Destinations: 1, Size: 10, Measured: 50 * time.Millisecond, Concurrency: 1,
-		Keys: 1, Shards: 1, Rounds: 1, Sink: "http://" + l.Addr().String()}, false, func(int, string, bench.Rate) {})
+	_, err = bench.Fanout(t.Context(), bench.Options{Load: bench.Load{Destinations: 1, Size: 10, Concurrency: 1, Keys: 1, Shards: 1},
+		Measured: 50 * time.Millisecond, Rounds: 1, Sink: "http://" + l.Addr().String()}, false, func(int, string, bench.Rate) {})
 	if err == nil {
 		t.Error("no error")
 	}

@@ -20,7 +20,8 @@ func TestLatency(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- bench.ServeSink(ctx, l) }()
 	o := bench.LatencyOptions{
-		Options: bench.Options{Destinations: 3, Size: 100, Measured: 200 * time.Millisecond, Concurrency: 2, Keys: 10, Shards: 2, Rounds: 1,
+		Options: bench.Options{Load: bench.Load{Destinations: 3, Size: 100, Concurrency: 2, Keys: 10, Shards: 2},
+			Measured: 200 * time.Millisecond, Rounds: 1,
 			Sink: "http://" + l.Addr().String()},
 		Slow: []time.Duration{20 * time.Millisecond}, SlowRate: 1000,
 	}

@@ -5,17 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
-	"slices"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-
-	"github.com/shardline/shardline/checkpoint"
-	"github.com/shardline/shardline/internal/daemon"
 	"github.com/shardline/shardline/internal/localaws"
 )
 
@@ -49,23 +40,16 @@ type LeaseTimes struct {
 }
 
 const (
-	leaseAccount     = "111111111111"
-	leaseRegion      = "eu-west-1"
-	leaseApplication = "bench"
-	leaseLook        = 10 * time.Millisecond // how often the table and the reads are looked at
-	leasePatience    = 2 * time.Minute
+	leaseLook     = 10 * time.Millisecond // how often the table and the reads are looked at
+	leasePatience = 2 * time.Minute
 )
 
 // fleet is workers on a local AWS of this process.
 type fleet struct {
 	LeaseOptions
-	aws         *localaws.Server
-	store       checkpoint.Store
-	arn         string
-	config      string
-	environment []string
-	started     int
-	workers     []*daemon.Process
+	*cloud
+	config  string
+	workers []*worker
 }
 
 // Leases measures how fast real worker processes take, share and take over the
@@ -147,49 +131,24 @@ func leaseRound(ctx context.Context, o LeaseOptions, round int, t *LeaseTimes) (
 }
 
 func newFleet(ctx context.Context, o LeaseOptions, round int) (f *fleet, stop func() error, err error) {
-	f = &fleet{LeaseOptions: o, aws: localaws.New(localaws.Config{Region: leaseRegion})}
-	if err := f.aws.Listen("127.0.0.1:0"); err != nil {
+	f = &fleet{LeaseOptions: o}
+	if f.cloud, stop, err = newCloud(ctx, localaws.Config{}, o.Shards); err != nil {
 		return nil, nil, err
 	}
-	own, err := f.aws.AddAccount(leaseAccount)
-	if err != nil {
-		return nil, nil, err
-	}
-	if f.arn, err = f.aws.CreateStream(leaseAccount, leaseRegion, "hotels", o.Shards); err != nil {
-		return nil, nil, err
-	}
-	f.environment = f.aws.Environment(own)
-	client := dynamodb.New(dynamodb.Options{Region: leaseRegion, BaseEndpoint: aws.String(f.aws.Endpoint()),
-		Credentials: credentials.NewStaticCredentialsProvider(own.AccessKeyID, own.SecretAccessKey, own.SessionToken)})
-	f.store = checkpoint.NewDynamoDB(checkpoint.DynamoDBConfig{Client: client, Table: leaseApplication,
-		StateTable: leaseApplication + "-state", Format: checkpoint.MultiStream})
-	f.config = filepath.Join(o.Dir, fmt.Sprintf("shardline-%d.yaml", round))
-	text := fmt.Sprintf(`application: %s
-worker_id: ${BENCH_WORKER}
-region: %s
-leases: {failover: %s}
-listen: {metrics: "127.0.0.1:0", api: ""}
+	f.config, err = f.writeConfig(o.Dir, fmt.Sprintf("shardline-%d.yaml", round), fmt.Sprintf(`leases: {failover: %s}
 sources:
   - {name: hotels, stream: %q, initial_position: trim_horizon, subscribers: all_destinations}
 destinations:
   - {name: nobody, type: http, url: "http://127.0.0.1:9/", on_exhausted: hold_destination}
-`, leaseApplication, leaseRegion, o.Failover, f.arn)
-	if err := os.WriteFile(f.config, []byte(text), 0o600); err != nil {
-		return nil, nil, err
+`, o.Failover, f.arn))
+	if err != nil {
+		return nil, nil, errors.Join(err, stop())
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	served := make(chan error, 1)
-	go func() { served <- f.aws.Serve(ctx) }()
-	return f, func() error {
-		cancel()
-		return <-served
-	}, nil
+	return f, stop, nil
 }
 
-func (f *fleet) start() (*daemon.Process, error) {
-	f.started++
-	name := fmt.Sprintf("worker-%d", f.started)
-	w, err := daemon.Start(f.Executable, f.Dir, name, f.config, append(slices.Clone(f.environment), "BENCH_WORKER="+name))
+func (f *fleet) start() (*worker, error) {
+	w, err := f.cloud.start(f.Executable, f.Dir, fmt.Sprintf("worker-%d", len(f.workers)+1), f.config)
 	if err == nil {
 		f.workers = append(f.workers, w)
 	}
@@ -198,7 +157,7 @@ func (f *fleet) start() (*daemon.Process, error) {
 
 // join starts one more worker beside first and waits until each has its half.
 // moves are the changes of owner that were seen.
-func (f *fleet) join(ctx context.Context, first *daemon.Process) (joined *daemon.Process, moves int, err error) {
+func (f *fleet) join(ctx context.Context, first *worker) (joined *worker, moves int, err error) {
 	last, err := f.owners(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -221,7 +180,7 @@ func (f *fleet) join(ctx context.Context, first *daemon.Process) (joined *daemon
 
 // release stops a worker and returns the longest time from a shard's release
 // until another worker has read it.
-func (f *fleet) release(ctx context.Context, w *daemon.Process) (longest time.Duration, err error) {
+func (f *fleet) release(ctx context.Context, w *worker) (longest time.Duration, err error) {
 	type released struct {
 		at    time.Time
 		reads int64
@@ -276,15 +235,6 @@ func shares(owners map[string]string) map[string]int {
 		n[owner]++
 	}
 	return n
-}
-
-// reads is how often each shard was read.
-func (f *fleet) reads() map[string]int64 {
-	reads := make(map[string]int64)
-	for key, n := range f.aws.Stats().Reads {
-		reads[key[len(f.arn)+1:]] = n
-	}
-	return reads
 }
 
 func (f *fleet) await(ctx context.Context, what string, condition func(owners map[string]string) bool) error {

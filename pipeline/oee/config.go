@@ -110,7 +110,7 @@ type Config struct {
 
 	// Bounds of memory; 0: the defaults.
 	MaxMachines int // 20,000; events of further ones are counted (Side) and dropped
-	MaxWaiting  int // events of one machine that wait; 100,000: beyond it the oldest no longer wait
+	MaxWaiting  int // events that wait; 4,000,000: beyond it, or beyond 100,000 of one machine, its oldest no longer do
 }
 
 // WindowKind is a kind of window.

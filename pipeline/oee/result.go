@@ -149,7 +149,7 @@ func (r *Result) OEE() (float64, bool) {
 }
 
 func ratio(a, b int64) (float64, bool) {
-	if b == 0 {
+	if b <= 0 {
 		return 0, false
 	}
 	return float64(a) / float64(b), true

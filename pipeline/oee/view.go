@@ -1,74 +1,235 @@
 package oee
 
 import (
-	"errors"
+	"cmp"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
 // View makes the figures of the machines of one Config. It belongs to one
 // goroutine.
 type View struct {
-	config Config
+	config   Config
+	calendar *calendar
+	names    *names
+	classes  []classOf // by number of a raw state's name
+	losses   [len(lossOf)]Loss
+	rules    rules
+	slack    int64 // how long after its end events may still change a window
+	onLines  map[string]bool
+	seed     maphash.Seed
+
+	machines map[string]*machine
+	waiting  int                 // events that wait, of all machines
+	rows     map[rowKey]*machine // whose each row is
+	rates    rates
+	planned  map[span][]span // of shifts, by window
+	sides    [sides]SideOutput
+	alerts   []Alert
+	finished bool
+
+	now int64 // as Advance said; never: it has not
 }
 
-// New makes a view. What Check finds is an error.
+type classOf struct {
+	known, mapped bool
+	class         Class
+}
+
+// lossOf is where a class's time is lost unless it is configured.
+var lossOf = [...]Loss{
+	Unknown: AvailabilityLoss, Running: NoLoss, Idle: AvailabilityLoss, Stopped: AvailabilityLoss,
+	PlannedStop: PlannedLoss, Changeover: AvailabilityLoss,
+}
+
+// New makes a view. What Check finds, but for warnings, is an error.
 func New(c Config) (*View, error) {
-	if c.Zone == nil {
-		return nil, errors.New("a view needs a time zone")
+	var wrong []string
+	for _, p := range c.Check() {
+		if !p.Warning {
+			wrong = append(wrong, p.String())
+		}
 	}
-	return &View{config: c}, nil
+	if wrong != nil {
+		return nil, fmt.Errorf("view %s: %s", c.Name, strings.Join(wrong, "; "))
+	}
+	c.Retain = cmp.Or(c.Retain, defaultRetain)
+	c.Ahead = cmp.Or(c.Ahead, defaultAhead)
+	c.MaxMachines = cmp.Or(c.MaxMachines, defaultMachines)
+	c.MaxWaiting = cmp.Or(c.MaxWaiting, defaultWaiting)
+	v := &View{
+		config: c, calendar: newCalendar(&c), names: newNames(), seed: maphash.MakeSeed(),
+		machines: map[string]*machine{}, rows: map[rowKey]*machine{}, rates: newRates(&c), planned: map[span][]span{},
+		losses: lossOf, onLines: map[string]bool{}, now: never,
+		slack: int64(max(c.Lateness, c.MicroStop)),
+	}
+	for class, loss := range c.Losses {
+		if loss != DefaultLoss {
+			v.losses[class] = loss
+		}
+	}
+	v.rules = rules{
+		counters:     [counters]Counter{total: c.Total, good: c.Good, rejected: c.Rejected},
+		maxHold:      int64(c.MaxHold),
+		countRunning: c.CountRunning,
+		classes:      func(state uint32) Class { class, _ := v.class(state); return class },
+	}
+	for _, line := range c.Lines {
+		for _, machine := range line.Machines {
+			v.onLines[machine] = true
+		}
+	}
+	return v, nil
 }
 
-// Apply takes an event. What is wrong with it is counted (Side).
-func (v *View) Apply(e Event) {}
+// name is the number of a name.
+func (v *View) name(name string) uint32 {
+	if name == "" {
+		return 0
+	}
+	return v.names.id(name)
+}
 
-// Put takes a row, and says whether it changed anything.
-func (v *View) Put(r Row) bool { return false }
+// class is what a raw state means, and whether the configuration says so.
+func (v *View) class(state uint32) (Class, bool) {
+	if int(state) >= len(v.classes) {
+		v.classes = append(v.classes, make([]classOf, len(v.names.list)-len(v.classes))...)
+	}
+	c := &v.classes[state]
+	if !c.known {
+		c.known = true
+		c.class, c.mapped = v.config.States[v.names.name(state)]
+	}
+	return c.class, c.mapped
+}
 
 // Advance says what time it is: machines that have been silent for Config.Idle
 // no longer hold their windows open, and alerts are due. It is called only
 // when everything that the streams have was applied: at their tips.
-func (v *View) Advance(now time.Time) {}
+func (v *View) Advance(now time.Time) {
+	v.now = max(v.now, now.UnixNano()) // a clock that went back waits
+	for _, name := range v.Machines() {
+		v.advance(v.machines[name])
+	}
+}
+
+func (v *View) advance(m *machine) {
+	if m.heardNow == never {
+		m.heardNow = v.now
+	}
+	if idle := int64(v.config.Idle); idle > 0 && v.now-m.heardNow >= idle {
+		v.pass(m, v.now-idle)
+	}
+	v.noData(m)
+}
+
+// pass moves the machine's time on without an event.
+func (v *View) pass(m *machine, to int64) {
+	switch {
+	case m.high == never:
+		if to > m.rows.through && m.rows.through != never {
+			m.rows.through, m.early = to, true
+		}
+	case to > m.high:
+		m.high, m.early, m.unsaved = to, true, true
+		v.passed(m, to)
+		v.settle(m, &Event{Machine: m.name, Time: time.Unix(0, to)})
+	}
+}
+
+// through is up to when the machine's figures are known; never: not at all.
+func (m *machine) through() int64 {
+	if m.high == never {
+		return m.rows.through
+	}
+	return m.high
+}
 
 // Finish says that nothing more will come, for input that has an end: every
 // window that ends by the end of the shift, or else of the shortest window,
 // that the last event of all lies in, is final.
-func (v *View) Finish() {}
-
-// Results returns the windows that are over, and new or changed since the last
-// call: of machines, then of lines.
-func (v *View) Results() []Result { return nil }
-
-// Early returns the windows that are not over, and new or changed since the
-// last call.
-func (v *View) Early() []Result { return nil }
-
-// Alerts returns what is due since the last call.
-func (v *View) Alerts() []Alert { return nil }
-
-// Machines names all machines, sorted.
-func (v *View) Machines() []string { return nil }
-
-// Windows returns a machine's results between two instants, of one kind
-// (Window.Kind; empty: all), as they are now; nothing is counted as given.
-func (v *View) Windows(machine, kind string, from, to time.Time) []Result { return nil }
-
-// LineWindows is Windows for a line.
-func (v *View) LineWindows(line, kind string, from, to time.Time) []Result { return nil }
-
-// Timeline returns a machine's states between two instants, as far as they are
-// known.
-func (v *View) Timeline(machine string, from, to time.Time) []Interval { return nil }
-
-// Now is what a machine does: the last interval of its time line, as far as it
-// is known, and when the machine was last heard of. False: no such machine.
-func (v *View) Now(machine string) (state Interval, heard time.Time, ok bool) {
-	return Interval{}, time.Time{}, false
+func (v *View) Finish() {
+	last := int64(never)
+	for _, m := range v.machines {
+		last = max(last, m.through())
+	}
+	if last == never {
+		return
+	}
+	instant := span{last, last + 1}
+	end := int64(never)
+	for _, shift := range v.calendar.shiftsIn(instant) {
+		end = max(end, shift.span.to)
+	}
+	if end == never {
+		end = forever
+		for i, c := range v.config.Windows {
+			for _, w := range v.calendar.windows(nil, i, c, instant) {
+				end = min(end, w.span.to)
+			}
+		}
+	}
+	if end == forever {
+		end = last
+	}
+	v.FinishAt(time.Unix(0, end))
 }
 
-// Side returns a side output.
-func (v *View) Side(kind SideKind) SideOutput { return SideOutput{} }
+// FinishAt is Finish with the end given.
+func (v *View) FinishAt(end time.Time) {
+	v.finished = true
+	for _, name := range v.Machines() {
+		m := v.machines[name]
+		v.pass(m, end.UnixNano())
+		m.early = true
+	}
+}
 
-// Oldest is the smallest index of the events of a shard that are not in what
-// was last saved of their machines; false: none.
-func (v *View) Oldest(shard string) (index uint64, waiting bool) { return 0, false }
+// Machines names all machines, sorted.
+func (v *View) Machines() []string { return slices.Sorted(maps.Keys(v.machines)) }
+
+// Side returns a side output.
+func (v *View) Side(kind SideKind) SideOutput {
+	side := v.sides[kind]
+	oldest := 0
+	if len(side.Samples) == Samples {
+		oldest = int(side.Count % Samples)
+	}
+	side.Samples = slices.Concat(side.Samples[oldest:], side.Samples[:oldest])
+	return side
+}
+
+// aside counts an event in a side output.
+func (v *View) aside(kind SideKind, e *Event, note string) {
+	side := &v.sides[kind]
+	side.Count++
+	if e.Time.After(side.Last) {
+		side.Last = e.Time
+	}
+	if len(side.Samples) < Samples {
+		side.Samples = append(side.Samples, Sample{Event: *e, Note: note})
+	} else {
+		side.Samples[(side.Count-1)%Samples] = Sample{Event: *e, Note: note}
+	}
+}
+
+// Oldest is the smallest index of the events of a shard that still wait, of
+// all machines; false: none does.
+func (v *View) Oldest(shard string) (index uint64, waiting bool) {
+	for _, m := range v.machines {
+		number := slices.IndexFunc(m.shards, func(s shardPlace) bool { return s.shard == shard })
+		if number < 0 {
+			continue
+		}
+		for _, p := range m.queue.all() {
+			if int(p.shard) == number && (!waiting || p.index < index) {
+				index, waiting = p.index, true
+			}
+		}
+	}
+	return index, waiting
+}

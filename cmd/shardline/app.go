@@ -75,6 +75,9 @@ func newAppMetrics(reg prometheus.Registerer) appMetrics {
 // newApp wires everything in one straight line. When it fails, what it had
 // acquired is given back.
 func newApp(ctx context.Context, cfg *config.Config, env environment, level zap.AtomicLevel, logger *zap.Logger) (_ *app, err error) {
+	if len(cfg.Views) > 0 {
+		return nil, errors.New("views are computed offline by `shardline oee replay` so far: run needs a configuration without them")
+	}
 	a := &app{config: cfg, level: level, logger: logger, lives: make(map[string]func())}
 	defer func() {
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	_ "time/tzdata" // a container without zones of its own knows those of plants
 
 	"github.com/spf13/cobra"
 )

@@ -25,6 +25,11 @@ func loadConfig(env environment, path string) (*config.Config, error) {
 		fmt.Fprintln(env.stderr, problems.Error())
 		return nil, errReported
 	}
+	if err == nil {
+		for _, warning := range c.Warnings() {
+			fmt.Fprintln(env.stderr, warning.String()+" (a warning)")
+		}
+	}
 	return c, err
 }
 
@@ -62,8 +67,12 @@ policies name it, with where it has to be given.`,
 				name = "<stdin>"
 			}
 			if !asJSON {
-				if _, err = fmt.Fprintf(env.stdout, "%s: ok: %s, %s\n", name,
-					count(len(c.Sources), "source"), count(len(c.Destinations), "destination")); err != nil {
+				views := ""
+				if len(c.Views) > 0 {
+					views = ", " + count(len(c.Views), "view")
+				}
+				if _, err = fmt.Fprintf(env.stdout, "%s: ok: %s, %s%s\n", name,
+					count(len(c.Sources), "source"), count(len(c.Destinations), "destination"), views); err != nil {
 					return err
 				}
 			}

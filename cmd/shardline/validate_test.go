@@ -20,6 +20,26 @@ destinations:
   - {name: partner, type: http, url: "https://partner.example.com/ota", on_exhausted: hold_destination}
 `
 
+// plantConfig has a view, which gets the records of a source alone.
+const plantConfig = `application: plant
+leases: {store: memory}
+sources:
+  - {name: plc, stream: "arn:aws:kinesis:eu-west-1:111111111111:stream/plc", initial_position: latest}
+views:
+  - name: plant-1
+    type: oee
+    time_zone: Europe/Berlin
+    inputs:
+      - {source: plc, format: json, fields: {machine: /machine, time: /t, state: /state, total: /n, good: /good}}
+    states: {running: [RUN], stopped: [STOP]}
+    reporting: on_change
+    windows: [shift, hour]
+    ideal_rate: {per_minute: 60}
+    shifts:
+      - {name: early, start: "06:00", length: 8h}
+      - {name: late, start: "14:30", end: "22:00"}
+`
+
 func TestValidate(t *testing.T) {
 	folder := t.TempDir()
 	good, bad := filepath.Join(folder, "good.yaml"), filepath.Join(folder, "bad.yaml")
@@ -49,6 +69,8 @@ func TestValidate(t *testing.T) {
 		{"the flag goes before the environment", []string{"--config", good}, "", "nonsense", 0, good + ": ok: 1 source, 1 destination\n", ""},
 		{"bad environment", nil, "", "application: [", 1, "", "SHARDLINE_CONFIG:1:"},
 		{"nothing", nil, "", "", 1, "", "shardline: no configuration: give --config FILE"},
+		{"views", []string{"--config", "-"}, plantConfig, "", 0, "<stdin>: ok: 1 source, 0 destinations, 1 view\n",
+			"<stdin>:17:29: views[0].shifts[1].start: between early (shifts[0]) and late 30m0s are in no shift, on mon from 14:00: unplanned time (a warning)"},
 		{"no such file", []string{"--config", good + "x"}, "", "", 1, "", good + "x: the file cannot be read: no such file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,5 +103,20 @@ func TestValidate(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRunWithViews: a worker says that it computes no views, before it reads
+// or leases anything.
+func TestRunWithViews(t *testing.T) {
+	for _, args := range [][]string{{"run", "--config", "-"}, {"run", "--dry-run", "--config", "-"}} {
+		var stdout, stderr bytes.Buffer
+		code := run(context.Background(), args, environment{
+			stdin: strings.NewReader(plantConfig), stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" },
+		})
+		const want = "shardline: views are computed offline by `shardline oee replay` so far: run needs a configuration without them\n"
+		if code != 1 || !strings.HasSuffix(stderr.String(), want) {
+			t.Errorf("%v: exit code %d\n%s", args, code, stderr.String())
+		}
 	}
 }

@@ -38,13 +38,19 @@ type Config struct {
 	DestinationsFiles []string `yaml:"destinations_files"`
 	// Where records go that nobody can deliver, read or key.
 	DeadLetterQueues []DeadLetterQueue `yaml:"dead_letter_queues"`
-	// Views of overall equipment effectiveness.
-	Views []View `yaml:"views" later:"true"`
+	// Views of overall equipment effectiveness. They are computed offline so far,
+	// by `shardline oee replay`; `shardline run` refuses a file that has any.
+	Views []View `yaml:"views"`
 	// The addresses that the worker listens on.
 	Listen Listen `yaml:"listen"`
 	// The log, on standard error.
 	Log Log `yaml:"log"`
+
+	warnings Problems
 }
+
+// Warnings is what may be meant, and deserves a look.
+func (c *Config) Warnings() Problems { return c.warnings }
 
 // AWS is how Shardline reaches its own account.
 type AWS struct {
@@ -152,9 +158,6 @@ type Log struct {
 	Format string `yaml:"format" enum:"json,console"`
 }
 
-// View is a view of overall equipment effectiveness.
-type View struct{}
-
 // The values of the enumerations that are in use.
 const (
 	StoreDynamoDB = "dynamodb"
@@ -185,6 +188,36 @@ const (
 
 	ResponseStatus     = "status"
 	ResponseOpenTravel = "opentravel"
+
+	FormatJSON      = "json"
+	FormatDMS       = "dms"
+	FormatSiteWise  = "sitewise"
+	FormatSparkplug = "sparkplug"
+
+	CounterDelta      = "delta"
+	CounterCumulative = "cumulative"
+
+	ReportingOnChange = "on_change"
+	ReportingPeriodic = "periodic"
+
+	CountAlways  = "always"
+	CountRunning = "running"
+
+	LossAvailability = "availability"
+	LossPerformance  = "performance"
+	LossPlanned      = "planned"
+
+	WindowShift = "shift"
+	WindowHour  = "hour"
+	WindowDay   = "day"
+
+	LineBottleneck = "bottleneck"
+	LinePooled     = "pooled"
+
+	AlertIdle        = "idle"
+	AlertStopped     = "stopped"
+	AlertNoData      = "no_data"
+	AlertBelowTarget = "below_target"
 
 	TypeHTTP    = "http"
 	TypeKinesis = "kinesis"
@@ -228,6 +261,28 @@ func (c *Config) Destination(name string) *Destination {
 		}
 	}
 	return nil
+}
+
+// source is the source of that name; nil when there is none.
+func (c *Config) source(name string) *Source {
+	for i := range c.Sources {
+		if c.Sources[i].Name == name {
+			return &c.Sources[i]
+		}
+	}
+	return nil
+}
+
+// viewed says whether a view has the source as its input.
+func (c *Config) viewed(source string) bool {
+	for i := range c.Views {
+		for j := range c.Views[i].Inputs {
+			if c.Views[i].Inputs[j].Source == source {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // DeadLetterQueue is the queue of that name; nil when there is none.

@@ -213,6 +213,12 @@ func (d *decoder) fresh(t reflect.Type) reflect.Value {
 		*p = defaultRole()
 	case *Deduplicate:
 		*p = defaultDeduplicate()
+	case *View:
+		*p = defaultView()
+	case *ViewInput:
+		*p = defaultViewInput()
+	case *Line:
+		*p = defaultLine()
 	}
 	return v
 }

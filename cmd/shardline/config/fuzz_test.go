@@ -38,7 +38,7 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("%v, %v", c, err)
 		}
 		if err == nil {
-			if len(c.Sources) == 0 || len(c.Destinations) == 0 || c.LeaseTable() == "" {
+			if len(c.Sources) == 0 || len(c.Destinations)+len(c.Views) == 0 || c.LeaseTable() == "" {
 				t.Errorf("incomplete: %+v", c)
 			}
 			for i := range c.Sources {

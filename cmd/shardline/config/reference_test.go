@@ -102,6 +102,9 @@ func (r *reference) section(path string, v reflect.Value) {
 	var below []inner
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
+		if !f.IsExported() {
+			continue
+		}
 		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if option == "inline" {
 			fmt.Fprintf(r, "- every field of [`%[1]s`](#%[1]s): overrides the common one.\n", r.seen[f.Type])
@@ -126,6 +129,7 @@ func (r *reference) section(path string, v reflect.Value) {
 				notes[0] = fmt.Sprintf("as [`%s`](#%s)", first, anchor(first))
 			} else {
 				notes[0] = fmt.Sprintf("[%s](#%s)", notes[0], anchor(at+suffix))
+				r.seen[element] = at + suffix
 				below = append(below, inner{at + suffix, prototype(element, value)})
 			}
 		}
@@ -180,6 +184,8 @@ func structIn(t reflect.Type) (element reflect.Type, suffix string) {
 		t = t.Elem()
 	case reflect.Slice:
 		t, suffix = t.Elem(), "[]"
+	case reflect.Map:
+		t, suffix = t.Elem(), ".NAME"
 	}
 	if _, own := reflect.New(t).Interface().(decodable); own || t.Kind() != reflect.Struct {
 		return nil, ""
@@ -214,6 +220,16 @@ func kind(t reflect.Type) string {
 		return "list of texts"
 	case reflect.TypeFor[map[string]Secret]():
 		return "mapping of names to texts or secrets"
+	case reflect.TypeFor[map[string]string]():
+		return "mapping of names to texts"
+	case reflect.TypeFor[map[string]ViewTable]():
+		return "mapping of names to mappings"
+	case reflect.TypeFor[Decimal]():
+		return "decimal number"
+	case reflect.TypeFor[ClockTime]():
+		return "time of day"
+	case reflect.TypeFor[Planned]():
+		return "`shifts`, `schedule`, `{minutes: NUMBER}`"
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -238,8 +254,13 @@ func shownDefault(v reflect.Value) string {
 		if strings.HasSuffix(text, "m0s") {
 			text = strings.TrimSuffix(text, "0s")
 		}
+		if strings.HasSuffix(text, "h0m") {
+			text = strings.TrimSuffix(text, "0m")
+		}
 		return "`" + text + "`"
 	case InitialPosition:
+		return "`" + value.String() + "`"
+	case Planned:
 		return "`" + value.String() + "`"
 	}
 	switch v.Kind() {

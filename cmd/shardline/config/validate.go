@@ -94,6 +94,7 @@ func (l *loading) validate(c *Config) {
 	l.delivery("delivery", &c.Delivery, true)
 	l.eachDestination(c)
 	l.queues(c)
+	l.views(c)
 	l.listen("listen.metrics", c.Listen.Metrics)
 	if c.Listen.API != "" {
 		l.listen("listen.api", c.Listen.API)
@@ -180,12 +181,7 @@ func (l *loading) sources(c *Config) {
 	if len(c.Sources) == 0 {
 		l.addf("sources", "at least one source is required")
 	}
-	var known []string
-	for i := range c.Destinations {
-		if at := fmt.Sprintf("destinations[%d].name", i); l.names(at) && !l.places[at].n.expanded() {
-			known = append(known, c.Destinations[i].Name)
-		}
-	}
+	known := l.destinationNames(c)
 	l.unnamed = slices.ContainsFunc(c.Destinations, func(d Destination) bool { return d.Name == "" }) || l.reportedBelow("destinations_files")
 	names, streams := map[string]string{}, map[StreamARN]string{}
 	most := 12 * time.Hour
@@ -236,6 +232,16 @@ func (l *loading) sources(c *Config) {
 	}
 }
 
+// destinationNames are the names that a message may show.
+func (l *loading) destinationNames(c *Config) (known []string) {
+	for i := range c.Destinations {
+		if at := fmt.Sprintf("destinations[%d].name", i); l.names(at) && !l.places[at].n.expanded() {
+			known = append(known, c.Destinations[i].Name)
+		}
+	}
+	return known
+}
+
 func (l *loading) subscribers(c *Config, s *Source, path string, known []string) {
 	if s.Subscribers.All {
 		if len(c.Destinations) == 0 {
@@ -243,8 +249,13 @@ func (l *loading) subscribers(c *Config, s *Source, path string, known []string)
 		}
 		return
 	}
-	if len(s.Subscribers.Names) == 0 {
-		l.addf(path, "at least one destination is required")
+	if len(s.Subscribers.Names) == 0 && !c.viewed(s.Name) {
+		switch {
+		case l.names(path):
+			l.addf(path, "at least one destination is required, or a view with this source as its input")
+		default:
+			l.addf(path, "it is required, and missing")
+		}
 	}
 	destinations, seen := map[string]bool{}, map[string]bool{}
 	for i := range c.Destinations {

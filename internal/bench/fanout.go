@@ -6,6 +6,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/shardline/shardline/pipeline"
+	"github.com/shardline/shardline/pipeline/deliver"
 )
 
 // Options of the fan-out benchmark.
@@ -21,6 +24,9 @@ type Options struct {
 	delay time.Duration // the sink answers after it
 	run   int           // tells the runs with a delay apart
 	taken *samples      // where latencies are noted; nil: nowhere
+
+	transport func(destination int) deliver.Transport // nil: HTTP
+	source    func(*stream) pipeline.Source           // what is read instead of the stream
 }
 
 // Rate is what one client did.

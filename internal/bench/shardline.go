@@ -23,11 +23,15 @@ const window = 64 << 20
 func startShardline(ctx context.Context, o Options, bodies [][]byte) (func() int64, func() error, error) {
 	reg := prometheus.NewRegistry()
 	all := deliver.NewMetrics(reg)
+	records := &stream{shards: o.Shards, keys: o.Keys, bodies: bodies, made: time.Now(), pace: o.pace}
 	source := pipeline.SourceConfig{
-		Source: &stream{shards: o.Shards, keys: o.Keys, bodies: bodies, made: time.Now(), pace: o.pace},
+		Source: records,
 		Describe: func(key string, _ []byte) (pipeline.Description, error) {
 			return pipeline.Description{Key: key, ContentType: contentType}, nil
 		},
+	}
+	if o.source != nil {
+		source.Source = o.source(records)
 	}
 	var destinations []*deliver.Destination
 	for i := range o.Destinations {
@@ -35,7 +39,10 @@ func startShardline(ctx context.Context, o Options, bodies [][]byte) (func() int
 			Name: fmt.Sprintf("channel-%03d", i), URL: o.url(i), TLS: deliver.TLS{Roots: o.Roots}, Timeout: 10 * time.Second,
 			Concurrency: o.Concurrency, OnExhausted: deliver.ExhaustedHold, Metrics: all,
 		}
-		if o.taken != nil {
+		switch {
+		case o.transport != nil:
+			c.Transport = o.transport(i)
+		case o.taken != nil:
 			transport, err := deliver.NewHTTP(c)
 			if err != nil {
 				return nil, nil, err

@@ -122,3 +122,19 @@ func processUsage(pid int) (cpu float64, rss int64, err error) {
 	const ticks = 100 // per second: USER_HZ on every Linux
 	return float64(n[0]+n[1]) / ticks, n[2] * int64(os.Getpagesize()), nil
 }
+
+// mostMemoryOf is the most resident memory that a process has had. What
+// getrusage(2) says begins with that of the process that started it.
+func mostMemoryOf(pid string) (bytes int64, err error) {
+	status, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		return 0, fmt.Errorf("read the memory of process %s: %w", pid, err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
+			kB, err := strconv.ParseInt(fields[1], 10, 64)
+			return kB << 10, err
+		}
+	}
+	return 0, fmt.Errorf("read the memory of process %s: /proc/PID/status has no VmHWM", pid)
+}

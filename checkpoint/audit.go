@@ -245,7 +245,7 @@ func removable(l Lease, shards []Shard, leases []Lease, leased map[string]Lease)
 
 // covers says whether a roster lists everybody whom another one lists.
 func covers(roster, other []string) bool {
-	return !slices.ContainsFunc(other, func(name string) bool { return !slices.Contains(roster, name) })
+	return !slices.ContainsFunc(other, func(name string) bool { return name != Nobody && !slices.Contains(roster, name) })
 }
 
 // ordered says whether a position is one of a record, or behind the last.

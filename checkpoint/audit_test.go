@@ -57,6 +57,8 @@ func TestAudit(t *testing.T) {
 		{"a merge of which one parent is trimmed",
 			[]checkpoint.Shard{shard("p"), shard("m", "p", "trimmed")},
 			[]checkpoint.Lease{lease("p", checkpoint.ShardEnd)}, []string{"m"}, nil},
+		{"everybody was removed from the parent, and n is on the child", family,
+			[]checkpoint.Lease{listing(lease("p", checkpoint.ShardEnd), checkpoint.Nobody), listing(lease("c", five, "p"), "n")}, nil, []string{"p"}},
 		{"n has joined the parent, and not yet the child", family,
 			[]checkpoint.Lease{listing(lease("p", checkpoint.ShardEnd), "a", "n"), lease("c", five, "p")}, nil, nil},
 		{"n has joined both", family,

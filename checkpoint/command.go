@@ -228,7 +228,7 @@ func (w Wish) after(c Command, o Order) (Wish, string, error) {
 		if w.Removal != nil {
 			return w, "it is being removed already, since " + w.Removal.since(), nil
 		}
-		w = Wish{Removal: &o}
+		w = Wish{Removal: &Removal{Order: o}}
 	}
 	return w, "", nil
 }

@@ -112,7 +112,9 @@ func words(w checkpoint.Wish) string {
 	if w.Replay != nil {
 		add("replay", &w.Replay.Order)
 	}
-	add("removal", w.Removal)
+	if w.Removal != nil {
+		add("removal", &w.Removal.Order)
+	}
 	return strings.Join(all, " ")
 }
 

@@ -28,7 +28,7 @@ type Wish struct {
 	Hold    *Order           `json:"hold,omitempty"`    // nothing of it is attempted, nothing probes
 	Keys    map[string]Order `json:"keys,omitempty"`    // nothing of these keys is attempted
 	Replay  *Replay          `json:"replay,omitempty"`  // it is set back, and goes on by itself
-	Removal *Order           `json:"removal,omitempty"` // it leaves the rosters
+	Removal *Removal         `json:"removal,omitempty"` // it leaves the rosters
 	// Replayed is what its last replay says of deliveries that come again: it is
 	// kept when the replay is over.
 	Replayed *Replayed `json:"replayed,omitempty"`
@@ -70,6 +70,20 @@ type Replay struct {
 	Streams []string `json:"streams,omitempty"`
 }
 
+// Removal takes a destination off the rosters, in two steps: it stops on every
+// shard; then its name leaves every lease. In one step a finished parent's lease
+// could be without it, and go, while a worker that does not know of the removal
+// yet opens its gate on a child. Steps are taken as those of a replay.
+type Removal struct {
+	Order
+	// Set is the version with which the second step began; 0: the first is not
+	// done. Until then leases that list the name keep it, with its places.
+	Set int64 `json:"set,omitempty"`
+}
+
+// Leaving says whether the name is to leave the leases now.
+func (r *Removal) Leaving() bool { return r != nil && r.Set > 0 }
+
 // Given is a command that was applied.
 type Given struct {
 	ID           string    `json:"id"`
@@ -102,13 +116,19 @@ func (w Wish) Stopped() bool { return w.Pause != nil || w.Replay != nil || w.Rem
 // stoppedSince is the version with which the first order came that stops it.
 func (w Wish) stoppedSince() int64 {
 	var since int64
-	for _, o := range []*Order{w.Pause, w.Removal} {
-		if o != nil && (since == 0 || o.Version < since) {
+	note := func(o Order) {
+		if since == 0 || o.Version < since {
 			since = o.Version
 		}
 	}
-	if w.Replay != nil && (since == 0 || w.Replay.Version < since) {
-		since = w.Replay.Version
+	if w.Pause != nil {
+		note(*w.Pause)
+	}
+	if w.Replay != nil {
+		note(w.Replay.Order)
+	}
+	if w.Removal != nil {
+		note(w.Removal.Order)
 	}
 	return since
 }
@@ -147,8 +167,8 @@ func (d Desired) InForce(busy, due func(destination string) bool) int64 {
 		if w.Replay != nil && w.Replay.Set > 0 && due(name) {
 			v = min(v, w.Replay.Set-1)
 		}
-		if w.Removal != nil && due(name) {
-			v = min(v, w.Removal.Version-1)
+		if w.Removal.Leaving() && due(name) {
+			v = min(v, w.Removal.Set-1)
 		}
 	}
 	return v
@@ -157,9 +177,13 @@ func (d Desired) InForce(busy, due func(destination string) bool) int64 {
 // Needs says whether somebody has to take a lease, although there is nothing
 // to read: a position is to be set in it, or a name to leave its roster.
 func (d Desired) Needs(l Lease) bool {
+	// A first step waits for whoever owned the lease last, and may be dead.
+	first := func(o Order, set int64) bool { return set == 0 && l.Owner != "" && l.Acknowledged < o.Version }
 	for name, w := range d.Destinations {
-		// A replay waits for whoever owned the lease last, and may be dead.
-		if r := w.Replay; r != nil && r.Set == 0 && l.Owner != "" && l.Acknowledged < r.Version {
+		if r := w.Replay; r != nil && first(r.Order, r.Set) {
+			return true
+		}
+		if r := w.Removal; r != nil && first(r.Order, r.Set) {
 			return true
 		}
 		if w.Replay.Setting(l.Acknowledged) && l.Lists(name) {
@@ -167,7 +191,7 @@ func (d Desired) Needs(l Lease) bool {
 				return true
 			}
 		}
-		if w.Removal != nil && l.Acknowledged < w.Removal.Version && l.Lists(name) {
+		if w.Removal.Leaving() && l.Acknowledged < w.Removal.Set && l.Lists(name) {
 			return true
 		}
 	}

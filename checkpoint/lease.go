@@ -29,12 +29,18 @@ type Entry struct {
 // everything up to Checkpoint.
 type Saved struct {
 	Checkpoint Position
-	Roster     []string // sorted names of the subscribers that Checkpoint covers; empty: never saved by Shardline
-	Behind     map[string]Entry
+	// Roster has the sorted names of the subscribers that Checkpoint covers, or
+	// Nobody alone. Empty: Shardline never saved one, and it covers everybody.
+	Roster []string
+	Behind map[string]Entry
 	// Acknowledged is the highest version of the desired state that is in force
 	// on the shard, with every one before it.
 	Acknowledged int64
 }
+
+// Nobody stands on a roster that its last name has left, and is no subscriber's
+// name: whoever comes then is new.
+const Nobody = "-"
 
 // Lease is an item of the lease table.
 type Lease struct {

@@ -12,6 +12,22 @@ func (s Saved) Equal(o Saved) bool {
 		maps.EqualFunc(s.Behind, o.Behind, Entry.equal)
 }
 
+// Leave takes a subscriber off the roster, with its places.
+func (s *Saved) Leave(name string) {
+	s.Roster = Without(s.Roster, name)
+	s.Behind = maps.Clone(s.Behind)
+	delete(s.Behind, name)
+}
+
+// Without is a roster that a name has left.
+func Without(roster []string, name string) []string {
+	left := slices.DeleteFunc(slices.Clone(roster), func(n string) bool { return n == name })
+	if len(left) == 0 && len(roster) > 0 {
+		return []string{Nobody}
+	}
+	return left
+}
+
 // Clone is a deep copy.
 func (s Saved) Clone() Saved {
 	c := Saved{Checkpoint: s.Checkpoint, Roster: slices.Clone(s.Roster), Behind: maps.Clone(s.Behind), Acknowledged: s.Acknowledged}

@@ -14,8 +14,8 @@ import (
 // A replay goes from pausing to setting when nobody delivers any more, and ends
 // when every lease that knows the destination is set and every stream's removed
 // leases were made again: made are streams of which that is so, beside those
-// that the replay names already. A removal ends when no lease knows the
-// destination.
+// that the replay names already. A removal's names leave when nobody delivers to
+// them any more, and it ends when no lease knows the destination.
 func (d Desired) Step(leases []Lease, made []string, now time.Time) Desired {
 	leases = current(leases)
 	next := d.Clone()
@@ -42,7 +42,13 @@ func (d Desired) Step(leases []Lease, made []string, now time.Time) Desired {
 				w.Replay, done = nil, true
 			}
 		}
-		if o := w.Removal; o != nil && removed(name, o.Version, leases) {
+		switch r := w.Removal; {
+		case r == nil:
+		case r.Set == 0 && allQuiet(leases, r.Version):
+			leaving := *r
+			leaving.Set = next.Version
+			w.Removal, done = &leaving, true
+		case r.Set > 0 && removed(name, r.Set, leases):
 			w.Removal, done = nil, true
 		}
 		next.put(name, w)
@@ -139,6 +145,7 @@ func Again(shards []Shard, leases []Lease, name string, r *Replay) []Lease {
 		for _, n := range l.Roster {
 			roster[n] = true
 		}
+		delete(roster, Nobody)
 	}
 	if !slices.ContainsFunc(leases, func(l Lease) bool { return l.Lists(name) }) {
 		return nil // it does not get this stream

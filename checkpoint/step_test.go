@@ -43,13 +43,16 @@ func standing(text string) checkpoint.Lease {
 }
 
 // TestStep says what a replay of d with version 4, set with version 6, does
-// next, and a removal of d with version 4.
+// next, and a removal of d with version 4, whose names leave with version 6.
 func TestStep(t *testing.T) {
 	replay := func(set int64, streams ...string) checkpoint.Wish {
 		return checkpoint.Wish{Replay: &checkpoint.Replay{Order: checkpoint.Order{Version: 4}, From: checkpoint.At(noon), Set: set, Streams: streams}}
 	}
 	pausing, setting, made := replay(0), replay(6), replay(6, stream)
-	removal := checkpoint.Wish{Removal: &checkpoint.Order{Version: 4}}
+	removal := func(set int64) checkpoint.Wish {
+		return checkpoint.Wish{Removal: &checkpoint.Removal{Order: checkpoint.Order{Version: 4}, Set: set}}
+	}
+	stopping, leaving := removal(0), removal(6)
 	one := replay(6, stream)
 	one.Replay.Leases = map[string]checkpoint.Position{stream + ":a": checkpoint.TrimHorizon}
 	for _, tt := range []struct {
@@ -75,9 +78,15 @@ func TestStep(t *testing.T) {
 		{"behind, off the roster", made, false, []string{"a owner=w ack=5 roster=e behind=d"}, ""},
 		{"of one shard alone, not set", one, false, []string{"a owner=w ack=5 roster=d", "b owner=w ack=5 roster=d"}, ""},
 		{"of one shard alone, set", one, false, []string{"a owner=w ack=6 roster=d", "b owner=w ack=5 roster=d"}, "over"},
-		{"still on a roster", removal, false, []string{"a owner=w ack=4 roster=e", "b ack=3 roster=d,e"}, ""},
-		{"an owner may still put it there", removal, false, []string{"a owner=w ack=3 roster=e"}, ""},
-		{"off every roster", removal, false, []string{"a owner=w ack=4 roster=e", "b ack=3 roster=e"}, "over"},
+		{"an owner may still deliver", stopping, false, []string{"a owner=w ack=4 roster=d,e", "b owner=v ack=3 roster=e"}, ""},
+		{"nobody delivers, and an owner is gone", stopping, false, []string{"a owner=w ack=4 roster=d,e", "b ack=3 roster=d,e"}, "leaving at 8"},
+		{"a child that nobody has taken delivers nothing", stopping, false, []string{"a owner=w ack=4 roster=d,e end", "c new parents=a"}, "leaving at 8"},
+		{"on no roster, but nobody said that it stopped", stopping, false, []string{"a owner=w ack=3 roster=e"}, ""},
+		{"still on a roster", leaving, false, []string{"a owner=w ack=6 roster=e", "b ack=4 roster=d,e"}, ""},
+		{"still behind", leaving, false, []string{"a owner=w ack=6 roster=e", "b ack=4 roster=e behind=d"}, ""},
+		{"an owner may still put it there", leaving, false, []string{"a owner=w ack=5 roster=e"}, ""},
+		{"off every roster", leaving, false, []string{"a owner=w ack=6 roster=e", "b ack=3 roster=e"}, "over"},
+		{"off every roster, and a child that nobody has taken", leaving, false, []string{"a owner=w ack=6 roster=e end", "c new parents=a"}, "over"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := checkpoint.Desired{Version: 7, Destinations: map[string]checkpoint.Wish{"d": tt.wish}}
@@ -95,6 +104,8 @@ func TestStep(t *testing.T) {
 			case next.Version == d.Version:
 			case !there:
 				got = "over"
+			case tt.wish.Removal != nil:
+				got = fmt.Sprint("leaving at ", w.Removal.Set)
 			case w.Replay == nil:
 				got = "over"
 			case w.Replay.Set != tt.wish.Replay.Set:
@@ -106,7 +117,7 @@ func TestStep(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("%q, want %q: %+v", got, tt.want, next)
 			}
-			if tt.wish.Replay != nil && tt.wish.Replay.Set != d.Destinations["d"].Replay.Set {
+			if tt.wish.Replay != nil && tt.wish.Replay.Set != d.Destinations["d"].Replay.Set || stopping.Removal.Set != 0 {
 				t.Error("the state before was changed")
 			}
 		})
@@ -157,17 +168,47 @@ func TestInForce(t *testing.T) {
 	d := checkpoint.Desired{Version: 9, Destinations: map[string]checkpoint.Wish{
 		"b": {Pause: order(5)}, "h": {Hold: order(2)},
 		"d": {Pause: order(8), Replay: &checkpoint.Replay{Order: *order(3), Set: 7}},
-		"r": {Removal: order(6)},
+		"r": {Removal: &checkpoint.Removal{Order: *order(2), Set: 6}},
+		"s": {Removal: &checkpoint.Removal{Order: *order(3)}},
 	}}
 	for _, tt := range []struct {
 		busy, due string
 		want      int64
 	}{
-		{"", "", 9}, {"h", "h", 9}, {"b", "", 4}, {"d", "", 2}, {"", "d", 6}, {"b", "d", 4}, {"", "r", 5}, {"", "b", 9},
+		{"", "", 9}, {"h", "h", 9}, {"b", "", 4}, {"d", "", 2}, {"", "d", 6}, {"b", "d", 4}, {"", "r", 5}, {"r", "", 1}, {"s", "", 2}, {"", "s", 9}, {"", "b", 9},
 	} {
 		is := func(names string) func(string) bool { return func(name string) bool { return names == name } }
 		if got := d.InForce(is(tt.busy), is(tt.due)); got != tt.want {
 			t.Errorf("busy %q, due %q: %d, want %d", tt.busy, tt.due, got, tt.want)
 		}
+	}
+}
+
+// TestNeeds says which leases somebody has to take for a removal of d.
+func TestNeeds(t *testing.T) {
+	removal := func(set int64) *checkpoint.Removal {
+		return &checkpoint.Removal{Order: checkpoint.Order{Version: 4}, Set: set}
+	}
+	for _, tt := range []struct {
+		name    string
+		removal *checkpoint.Removal
+		lease   string
+		want    bool
+	}{
+		{"its owner may be dead, and has not stopped", removal(0), "a owner=w ack=3 roster=d,e end", true},
+		{"whoever it lists, its owner may deliver", removal(0), "a owner=w ack=3 roster=e end", true},
+		{"it has stopped", removal(0), "a owner=w ack=4 roster=d,e end", false},
+		{"nobody owns it", removal(0), "a ack=3 roster=d,e end", false},
+		{"listed", removal(6), "a ack=4 roster=d,e end", true},
+		{"behind", removal(6), "a ack=4 roster=e behind=d end", true},
+		{"it has left", removal(6), "a ack=6 roster=e end", false},
+		{"it was never there", removal(6), "a ack=3 roster=e end", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := checkpoint.Desired{Version: 7, Destinations: map[string]checkpoint.Wish{"d": {Removal: tt.removal}}}
+			if got := d.Needs(standing(tt.lease)); got != tt.want {
+				t.Errorf("%t, want %t", got, tt.want)
+			}
+		})
 	}
 }

@@ -55,15 +55,14 @@ func (s *shard) changed(stopped map[string]bool) bool {
 
 // comply does what commands ask of the saved form between two plans, when
 // nothing is in flight (the model's Apply): positions of replays are set, and
-// who is removed leaves it.
+// whose removal has come to its second step leaves it.
 func (s *shard) comply(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved) (checkpoint.Saved, error) {
 	saved = saved.Clone()
 	done := map[string]int64{}
 	for name, wish := range s.orders.now().Destinations {
 		version, due := s.orders.due(name)
-		if wish.Removal != nil {
-			saved.Roster = slices.DeleteFunc(saved.Roster, func(n string) bool { return n == name })
-			delete(saved.Behind, name)
+		if wish.Removal.Leaving() {
+			saved.Leave(name)
 		}
 		if !due {
 			continue
@@ -122,13 +121,23 @@ func (g guarded) Read(ctx context.Context) (Batch, error) {
 	return g.Reader.Read(ctx)
 }
 
-// forget takes those out of a plan who are being removed.
+// newcomers is where each of the worker's subscribers begins that is new here.
+// Whoever is being removed is new nowhere: what is configured brings no name onto
+// a roster that does not list it.
+func (s *shard) newcomers() map[string]Initial {
+	initials := s.source.newcomers()
+	maps.DeleteFunc(initials, func(name string, _ Initial) bool { return s.orders.wish(name).Removal != nil })
+	return initials
+}
+
+// forget takes those out of a plan whose names leave the leases: parents that are
+// not done yet list them.
 func (s *shard) forget(p *plan) {
 	for name, wish := range s.orders.now().Destinations {
-		if wish.Removal == nil {
+		if !wish.Removal.Leaving() {
 			continue
 		}
-		p.roster = slices.DeleteFunc(slices.Clone(p.roster), func(n string) bool { return n == name })
+		p.roster = checkpoint.Without(p.roster, name)
 		delete(p.starts, name)
 		delete(p.held, name)
 		delete(p.absent, name)

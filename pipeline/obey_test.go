@@ -78,27 +78,27 @@ func TestPause(t *testing.T) {
 // it is told to end.
 type slow struct {
 	*inbox
-	flying int
+	flying *pipeline.Cursor // one delivery at a time, of any shard
 	over   chan struct{}
 }
 
 func (s *slow) Wake(c *pipeline.Cursor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flying > 0 {
+	if s.flying != nil {
 		return
 	}
 	e := c.Next()
 	if e == nil {
 		return
 	}
-	s.flying++
+	s.flying = c
 	s.got = append(s.got, string(e.Data))
 	go func() {
 		<-s.over
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.flying--
+		s.flying = nil
 		c.Settle(e)
 	}()
 }
@@ -111,7 +111,7 @@ func (s *slow) Leave(c *pipeline.Cursor, way pipeline.Way) {
 
 func (s *slow) Detach(c *pipeline.Cursor) {
 	s.mu.Lock()
-	flying := s.flying > 0
+	flying := s.flying == c
 	s.mu.Unlock()
 	if flying {
 		<-s.over
@@ -119,10 +119,10 @@ func (s *slow) Detach(c *pipeline.Cursor) {
 	s.inbox.Detach(c)
 }
 
-func (s *slow) Busy(*pipeline.Cursor) bool {
+func (s *slow) Busy(c *pipeline.Cursor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.flying > 0
+	return s.flying == c
 }
 
 // TestPauseWaitsForFlight: a pause is acknowledged when what was in flight has
@@ -373,6 +373,88 @@ func TestRemovalAndAConfigurationThatHasIt(t *testing.T) {
 		}
 		expect(t, d.inbox, "")
 	})
+}
+
+// TestRemovalStopsEverywhereFirst: while something of the destination is in
+// flight on one shard it stays on the roster of every other one, and keeps its
+// places. Then it leaves all of them, and begins anew where it is configured.
+func TestRemovalStopsEverywhereFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fleet{t: t, tape: newTape("a", "b"), store: &checkpoint.Memory{}}
+		d, e := &slow{inbox: newInbox("d"), over: make(chan struct{})}, newInbox("e")
+		f.tape.put("a", "k 1")
+		stop := f.start(pipeline.InitialLatest(), d, e)
+		settle(10 * time.Second)
+		expect(t, d.inbox, "k 1")
+		removal := order(t, f.store, checkpoint.RemoveVerb)
+		settle(30 * time.Second)
+		rosters := func() string {
+			leases, _ := f.store.ListNow(t.Context())
+			return fmt.Sprint(leases[0].Roster, leases[1].Roster)
+		}
+		leases, _ := f.store.ListNow(t.Context())
+		if l := leases[1]; l.Acknowledged != removal.Version || leases[0].Acknowledged != removal.Version-1 {
+			t.Errorf("acknowledged %d where it is in flight and %d where it is not, want %d and %d",
+				leases[0].Acknowledged, l.Acknowledged, removal.Version-1, removal.Version)
+		}
+		if got := rosters(); got != "[d e] [d e]" {
+			t.Errorf("with an attempt in flight the rosters are %s", got)
+		}
+		close(d.over)
+		settle(30 * time.Second)
+		if desired, _ := f.store.Desired(t.Context()); len(desired.Destinations) > 0 {
+			t.Errorf("still desired: %+v", desired.Destinations)
+		}
+		if got := rosters(); got != "[d e] [d e]" { // it is configured: it is new
+			t.Errorf("when it is over the rosters are %s", got)
+		}
+		expect(t, d.inbox, "")
+		f.tape.put("a", "k 2")
+		f.tape.put("b", "l 1")
+		settle(10 * time.Second)
+		if got := sortedByKey(d.take()); got != "k 2, l 1" {
+			t.Errorf("d got %q", got)
+		}
+		stop()
+	})
+}
+
+// TestRemovalBeforeItHasStopped: in the first step of a removal a lease that
+// lists the name keeps it, and one that does not never gets it, although it is
+// configured.
+func TestRemovalBeforeItHasStopped(t *testing.T) {
+	for _, before := range []string{"d e", "e"} {
+		t.Run(before, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fleet{t: t, tape: newTape("s"), store: &checkpoint.Memory{}}
+				d, e := &holdable{inbox: newInbox("d")}, newInbox("e")
+				both := []pipeline.Subscriber{d, e}
+				f.tape.put("s", "k 1")
+				stop := f.start(pipeline.Initial{}, both[2-len(strings.Fields(before)):]...)
+				settle(20 * time.Second)
+				stop()
+				d.take()
+				// The owner of a lease that nobody here reads never says that it stopped.
+				other := checkpoint.NewLease(checkpoint.MultiStream, "111111111111:other:1", checkpoint.Shard{ID: "o"}, checkpoint.Number("1", 0))
+				if err := f.store.Create(t.Context(), other); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := f.store.Take(t.Context(), other, "another", "tenure"); err != nil {
+					t.Fatal(err)
+				}
+				order(t, f.store, checkpoint.RemoveVerb)
+				stop = f.start(pipeline.Initial{}, both...)
+				f.tape.put("s", "k 2")
+				settle(20 * time.Second)
+				stop()
+				leases, _ := f.store.ListNow(t.Context())
+				if l := leases[1]; fmt.Sprint(l.Roster) != "["+before+"]" || len(l.Behind) != len(l.Roster)-1 {
+					t.Errorf("roster %s, behind %v", l.Roster, l.Behind)
+				}
+				expect(t, d.inbox, "")
+			})
+		})
+	}
 }
 
 // TestCommandsAreShared: a fleet of three obeys, whoever holds which lease, while

@@ -50,8 +50,8 @@ func (o *orders) due(destination string) (version int64, due bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch w := o.desired.Wish(destination); {
-	case w.Removal != nil:
-		version = w.Removal.Version
+	case w.Removal.Leaving():
+		version = w.Removal.Set
 	case w.Replay != nil && w.Replay.Set > 0:
 		version = w.Replay.Set
 	default:

@@ -70,6 +70,9 @@ func makePlan(saved checkpoint.Saved, parents []checkpoint.Lease, subscribers ma
 	// lease, or one of a KCL application.
 	founders := len(known) == 0
 	p.roster = union(known, slices.Collect(maps.Keys(subscribers)))
+	if len(p.roster) > 1 || shared {
+		p.roster = slices.DeleteFunc(p.roster, func(name string) bool { return name == checkpoint.Nobody })
+	}
 	if shared {
 		p.roster, p.left = split(p.roster, func(name string) bool {
 			_, ours := subscribers[name]
@@ -80,6 +83,9 @@ func makePlan(saved checkpoint.Saved, parents []checkpoint.Lease, subscribers ma
 	p.save = !slices.Equal(p.roster, saved.Roster)
 
 	for _, name := range p.roster {
+		if name == checkpoint.Nobody {
+			continue
+		}
 		initial, ours := subscribers[name]
 		entry, behind := saved.Behind[name]
 		if !behind {

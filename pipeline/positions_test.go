@@ -67,6 +67,26 @@ func TestPlan(t *testing.T) {
 			starts: entries{"a": entry(at("7")), "n": entry(checkpoint.TrimHorizon)}, from: checkpoint.TrimHorizon,
 		},
 		{
+			name:   "everybody was removed: whoever comes is new",
+			saved:  checkpoint.Saved{Checkpoint: at("7"), Roster: []string{checkpoint.Nobody}},
+			ours:   map[string]Initial{"n": {}},
+			roster: []string{"n"}, save: true,
+			starts: entries{"n": entry(checkpoint.TrimHorizon)}, from: checkpoint.TrimHorizon,
+		},
+		{
+			name:   "everybody was removed, and nobody comes",
+			saved:  checkpoint.Saved{Checkpoint: at("7"), Roster: []string{checkpoint.Nobody}},
+			roster: []string{checkpoint.Nobody}, from: checkpoint.ShardEnd,
+		},
+		{
+			name:    "everybody was removed from a parent: its gate is shut until it lists whoever comes",
+			saved:   checkpoint.Saved{Checkpoint: checkpoint.TrimHorizon},
+			parents: []checkpoint.Lease{lease(checkpoint.ShardEnd, []string{checkpoint.Nobody}, nil)},
+			ours:    map[string]Initial{"n": InitialLatest()},
+			roster:  []string{"n"}, save: true,
+			held: entries{"n": entry(checkpoint.TrimHorizon)}, from: checkpoint.ShardEnd,
+		},
+		{
 			name: "removed: keeps its place; renamed: the old name keeps its place, the new one is new",
 			saved: checkpoint.Saved{Checkpoint: at("7"), Roster: []string{"a", "gone", "late"},
 				Behind: entries{"late": entry(at("3"))}},

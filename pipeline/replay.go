@@ -67,6 +67,8 @@ func (w *Worker) stepNow(ctx context.Context, d checkpoint.Desired) error {
 			w.logger.Info("replay: every position is set; the destination goes on", zap.String("destination", name), zap.String("id", before.Replay.Command))
 		case before.Replay != nil && before.Replay.Set == 0 && after.Replay.Set > 0:
 			w.logger.Info("replay: the destination is paused on every shard; its positions are set now", zap.String("destination", name), zap.String("id", before.Replay.Command))
+		case before.Removal != nil && !before.Removal.Leaving() && after.Removal.Leaving():
+			w.logger.Info("removal: the destination has stopped on every shard; it leaves the rosters now", zap.String("destination", name), zap.String("id", before.Removal.Command))
 		case before.Removal != nil && after.Removal == nil:
 			w.logger.Info("the destination was removed from every roster", zap.String("destination", name), zap.String("id", before.Removal.Command))
 		}
@@ -106,6 +108,7 @@ func (w *Worker) makeAgain(ctx context.Context, e *epoch, d checkpoint.Desired, 
 		}
 	}
 	for _, l := range again {
+		l.Roster = slices.DeleteFunc(l.Roster, func(name string) bool { return d.Wish(name).Removal != nil })
 		if err := w.store.Create(ctx, l); err != nil && !errors.Is(err, checkpoint.ErrExists) {
 			return false, fmt.Errorf("create lease %s again: %w", l.Key, err)
 		}

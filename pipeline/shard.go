@@ -147,7 +147,7 @@ func (s *shard) live() map[string]checkpoint.Entry {
 // run serves one plan. It says true when the plan is out of date because a
 // gate opened: then nothing is in flight, and saved says where everybody is.
 func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved, parents []checkpoint.Lease) (bool, error) {
-	p, stopped := makePlan(saved, parents, s.source.newcomers(), s.worker.shared), s.stoppedNames()
+	p, stopped := makePlan(saved, parents, s.newcomers(), s.worker.shared), s.stoppedNames()
 	for name := range stopped {
 		if entry, starts := p.starts[name]; starts { // it keeps its place
 			p.absent[name] = entry

@@ -21,7 +21,7 @@ func wanted(version int64) checkpoint.Desired {
 			"a": {Pause: &order, Hold: &order, Keys: map[string]checkpoint.Order{"hotel 1": order, "": order}},
 			"b": {Replay: &checkpoint.Replay{Order: order, From: checkpoint.At(at), Set: version}},
 			"c": {Replay: &checkpoint.Replay{Order: order, Leases: map[string]checkpoint.Position{"x:y:shardId-0": checkpoint.Number("17", 3), "x:y:shardId-1": checkpoint.TrimHorizon}}},
-			"d": {Removal: &order},
+			"d": {Removal: &checkpoint.Removal{Order: order, Set: version}},
 			"e": {Replayed: &checkpoint.Replayed{Command: "c-0", Until: at}},
 		},
 		Commands: []checkpoint.Given{{ID: "c-1", Version: version, Verb: checkpoint.PauseVerb, Destinations: []string{"a"}, Keys: []string{"k"}, At: at, By: "ann@host"}},

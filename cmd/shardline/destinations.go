@@ -65,11 +65,12 @@ single keys of them: their other keys go on.`},
 		{checkpoint.ReleaseVerb, "End holds, of commands and of destinations' own", `Ends holds: those of commands, and those that a destination came to by itself
 (on_exhausted: hold_key or hold_destination, or an answer such as 401). What was
 held is attempted at once. With --key, single keys.`},
-		{checkpoint.RemoveVerb, "Forget destinations that are no longer configured", `Takes destinations off the rosters of all leases. A destination that is not
-configured any more keeps its place, so that nothing is lost when it comes back;
-leases on which it is behind are kept for it. This gives its place up: whatever
-it has not settled it never gets. Take it out of the configuration of every
-worker first.`},
+		{checkpoint.RemoveVerb, "Forget destinations that are no longer configured", `Takes destinations off the rosters of all leases: when they have stopped on every
+shard, they leave; the workers take these steps by themselves. A destination that
+is not configured any more keeps its place, so that nothing is lost when it comes
+back; leases on which it is behind are kept for it. This gives its place up:
+whatever it has not settled it never gets. Take it out of the configuration of
+every worker first. It begins anew if it comes back.`},
 	}
 }
 
@@ -196,7 +197,8 @@ var states = map[control.State]string{
 	control.Waiting:  "in force on the other shards when their workers have acknowledged it",
 	control.Pausing:  "step 1 of 3, pausing; the workers go on with it by themselves",
 	control.Setting:  "step 2 of 3, setting positions; the workers go on with it by themselves",
-	control.Removing: "the workers go on with it by themselves",
+	control.Stopping: "step 1 of 2, stopping; the workers go on with it by themselves",
+	control.Removing: "step 2 of 2, leaving the rosters; the workers go on with it by themselves",
 }
 
 // control is the way to command an application's destinations.

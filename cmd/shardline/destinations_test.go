@@ -73,7 +73,7 @@ func TestDestinations(t *testing.T) {
 	expect("a second replay", 1, []string{"a replay from AT_TIMESTAMP:1767225600000 is under way since"}, "replay", "partner", "--from", "trim_horizon")
 	expect("resume", 1, []string{"note: partner: its replay was given up"}, "resume", "--all", "--wait", "0")
 	expect("remove what is configured", 1, []string{"other is still configured"}, "remove", "other")
-	expect("remove", 1, []string{"remove gone: command r-1 applied: the workers go on with it by themselves"}, "remove", "gone", "--id", "r-1", "--wait", "0")
+	expect("remove", 1, []string{"remove gone: command r-1 applied: step 1 of 2, stopping; the workers go on with it by themselves"}, "remove", "gone", "--id", "r-1", "--wait", "0")
 
 	var all control.Destinations
 	if err := json.Unmarshal([]byte(expect("list as JSON", 0, nil, "list", "--json")), &all); err != nil {

@@ -93,7 +93,11 @@ const (
 	Pausing State = "pausing"
 	// Setting is the second step of a replay: positions are being set.
 	Setting State = "setting"
-	// Removing: the destination is still on a roster.
+	// Stopping is the first step of a removal: shards have to acknowledge that
+	// the destination has stopped.
+	Stopping State = "stopping"
+	// Removing is the second step of a removal: the destination is still on a
+	// roster.
 	Removing State = "removing"
 )
 
@@ -177,8 +181,10 @@ func (c *Control) look(ctx context.Context, g checkpoint.Given) (Result, error) 
 			state = Pausing
 		case w.Replay != nil && w.Replay.Command == g.ID:
 			version, state = w.Replay.Set, Setting
+		case w.Removal != nil && w.Removal.Command == g.ID && !w.Removal.Leaving():
+			state = Stopping
 		case w.Removal != nil && w.Removal.Command == g.ID:
-			state = Removing
+			version, state = w.Removal.Set, Removing
 		}
 	}
 	for _, a := range checkpoint.Acknowledgements(leases, version) {

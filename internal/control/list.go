@@ -114,6 +114,7 @@ func (c *Control) List(ctx context.Context) (Destinations, error) {
 		for _, name := range l.Roster {
 			names[name] = true
 		}
+		delete(names, checkpoint.Nobody)
 	}
 	all := Destinations{Version: d.Version, Destinations: []Destination{}}
 	local := map[string]Local{}
@@ -177,7 +178,10 @@ func describe(name string, w checkpoint.Wish, leases []checkpoint.Lease) Destina
 		note(Replaying, &r.Order)
 		one.From, version = r.From.String(), max(version, r.Set)
 	}
-	note(BeingRemoved, w.Removal)
+	if r := w.Removal; r != nil {
+		note(BeingRemoved, &r.Order)
+		version = max(version, r.Set)
+	}
 	for _, key := range slices.Sorted(maps.Keys(w.Keys)) {
 		o := w.Keys[key]
 		one.HeldKeys = append(one.HeldKeys, HeldKey{Key: key, Since: o.At, By: o.By, Reason: o.Reason})

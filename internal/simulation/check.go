@@ -27,7 +27,11 @@ type checker struct {
 	starts     map[string]start           // of every subscriber, by name
 	ever       map[*shard]map[string]bool // on the shard's roster before its end
 	violations []violation
-	settled    map[string]int // outcomes by kind, for the summary
+	former     map[*shard]bool          // somebody who was on its roster was removed
+	leaving    map[string]time.Duration // subscribers that are being removed, since when
+	taken      map[string]time.Duration // by lease key: when it was taken the last time
+	removed    map[string]bool          // those that were, and may have begun anew
+	settled    map[string]int           // outcomes by kind, for the summary
 	writes     int
 	attempts   int
 }
@@ -68,8 +72,11 @@ func (c *checker) wrote(x write) {
 		c.deleted(h)
 		return
 	}
-	if x.op == "create" {
+	switch x.op {
+	case "create":
 		c.pinned(h)
+	case "take":
+		c.taken[x.key] = c.world.now()
 	}
 	if x.found && ordered(x.before.Checkpoint) && x.after.Checkpoint.Compare(x.before.Checkpoint) < 0 {
 		c.broken("P2", "the checkpoint of %s moves back from %s to %s", h.name(), c.short(x.before.Checkpoint), c.short(x.after.Checkpoint))
@@ -83,6 +90,8 @@ func (c *checker) wrote(x write) {
 		}
 	}
 	c.rosters(x, h)
+	c.acknowledged(x, h)
+	c.forgets(x, h)
 	c.believed(x.after, h)
 }
 
@@ -151,7 +160,7 @@ func (c *checker) rosters(x write, h *shard) {
 	lineage := append(h.above(), h)
 	knew := c.anybody(lineage)
 	for _, name := range x.after.Roster {
-		if slices.Contains(x.before.Roster, name) {
+		if slices.Contains(x.before.Roster, name) || c.leaves(name) || name == checkpoint.Nobody {
 			continue
 		}
 		t := c.world.truthOf(h.stream, name, c.starts[name])
@@ -165,10 +174,17 @@ func (c *checker) rosters(x write, h *shard) {
 		}
 		if knew { // a founder has no other start than the checkpoint
 			c.world.happened("roster: added")
-			c.begin(t, x.before, h)
+			begin := x.before.Checkpoint
+			if c.removed[name] {
+				begin = x.after.Checkpoint // it may begin in the middle of a tenure, when the removal is over
+			}
+			c.begin(t, begin, h)
 		}
 	}
 	for _, name := range x.after.Roster {
+		if c.leaves(name) || name == checkpoint.Nobody {
+			continue
+		}
 		// Whoever is first listed on a finished shard has no claim to it.
 		if x.before.Finished() && c.starts[name].latest {
 			continue
@@ -186,19 +202,19 @@ func (c *checker) rosters(x write, h *shard) {
 }
 
 // begin excuses what lies before the start of a new subscriber on a shard.
-func (c *checker) begin(t *truth, before checkpoint.Lease, h *shard) {
+func (c *checker) begin(t *truth, at checkpoint.Position, h *shard) {
 	if !t.start.latest {
 		t.timed = !t.start.time.IsZero()
 		return
 	}
-	t.excuse(h.records[:c.covered(h, before.Checkpoint)])
+	t.excuse(h.records[:c.covered(h, at)])
 	for _, q := range h.above() {
 		t.excuse(q.records)
 	}
 }
 
 func (c *checker) anybody(lineage []*shard) bool {
-	return slices.ContainsFunc(lineage, func(q *shard) bool { return len(c.ever[q]) > 0 })
+	return slices.ContainsFunc(lineage, func(q *shard) bool { return len(c.ever[q]) > 0 || c.former[q] })
 }
 
 func (c *checker) was(name string, lineage []*shard) bool {
@@ -211,6 +227,9 @@ func (c *checker) deleted(h *shard) {
 	c.world.happened("lease deleted")
 	lineage := append(h.above(), h)
 	for _, t := range h.stream.truths {
+		if c.leaves(t.name) { // nobody owes it what is in there, and it is owed nothing out of order
+			continue
+		}
 		if !c.was(t.name, lineage) {
 			t.excuse(h.records)
 		} else if n := t.frontier(h); n < len(h.records) {

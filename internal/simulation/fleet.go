@@ -132,6 +132,18 @@ func (h *history) partition(slot int) {
 	p.cutOff(d)
 }
 
+// deafen keeps a process from the desired state, while it reaches the leases.
+func (h *history) deafen(slot int) {
+	p := h.running(slot)
+	if p == nil {
+		return
+	}
+	d := h.dice.span("fleet", 5*time.Second, 60*time.Second)
+	h.happened("deaf to commands")
+	h.logf("%s does not reach the desired state for %s", p.id, d)
+	p.deafen(d)
+}
+
 // expire makes a process's credentials for the streams worthless for a while.
 func (h *history) expire(slot int) {
 	p := h.running(slot)
@@ -186,6 +198,8 @@ func (h *history) deploy() {
 		name := h.subscriber()
 		if other := h.elsewhere(s, names); other != "" && d.chance("deploy", 0.4) {
 			name = other // it reads another source already
+		} else if gone := h.gone(); len(gone) > 0 && d.chance("deploy", 0.5) {
+			name = pick(d, "deploy", gone...) // it comes back, removed for good or not
 		}
 		next[s] = append(names, name)
 	case "removed":
@@ -254,6 +268,7 @@ func (h *history) end() {
 	for _, p := range h.processes {
 		p.arm(crashPoint{})
 		p.cutOff(0)
+		p.deafen(0)
 		p.loseCredentials(0)
 		p.thaw()
 	}
@@ -344,7 +359,7 @@ func (h *history) drain() bool {
 func (h *history) unfinished() []string {
 	var left []string
 	if h.desired().Stepping() {
-		left = append(left, "a replay is not over")
+		left = append(left, "a replay or a removal is not over")
 	}
 	for _, s := range h.streams {
 		for _, c := range s.shards {

@@ -204,6 +204,7 @@ func (h *history) event() {
 		{5, func() { h.armed(slot) }},
 		{4, func() { h.suspend(slot) }},
 		{3, func() { h.partition(slot) }},
+		{3, func() { h.deafen(slot) }},
 		{2, func() { h.retire(slot) }},
 		{2, func() { h.expire(slot) }},
 		{6, h.deploy},

@@ -21,6 +21,7 @@ type process struct {
 	resume chan struct{} // not nil while frozen; closed in the end
 	frozen time.Duration // the time while frozen
 	cut    time.Time     // until when it does not reach the lease table
+	deaf   time.Time     // until when it does not reach the desired state
 	bare   time.Time     // until when its credentials are worth nothing
 	dead   chan struct{} // closed by crash
 	armed  crashPoint    // where it crashes next
@@ -128,6 +129,20 @@ func (p *process) cutOff(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut = time.Now().Add(d)
+}
+
+// deafen keeps the process from the desired state for a while.
+func (p *process) deafen(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = time.Now().Add(d)
+}
+
+// hears says whether the process reaches the desired state.
+func (p *process) hears() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !time.Now().Before(p.deaf)
 }
 
 // reaches says whether the process reaches the lease table.

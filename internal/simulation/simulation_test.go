@@ -105,7 +105,7 @@ func fail(t *testing.T, r simulation.Report) {
 // kinds is everything that has to happen in some history, or the simulation
 // has gone blind.
 var kinds = []string{
-	"start", "crash", "freeze", "cut off from the table", "credentials lost", "graceful stop",
+	"start", "crash", "freeze", "cut off from the table", "deaf to commands", "credentials lost", "graceful stop",
 	"aggregate: empty", "aggregate: out of range", "saved in the middle of an aggregate", "split", "merge", "several generations at once", "lease deleted", "step back after a crash or loss", "delivered again",
 	"configuration: added", "configuration: removed", "configuration: renamed", "configuration: rolled back", "roster: added",
 	"receiver is slow", "receiver fails", "receiver hangs", "receiver is down", "receiver answers 401",
@@ -118,7 +118,7 @@ var kinds = []string{
 	"stream: listing throttled", "stream: stale listing", "stream: expired iterator",
 	"stream: empty read that is not the tip", "stream: end without children", "stream: read again at the position",
 	"stream: records trimmed", "stream: shard trimmed",
-	"command: pause", "command: resume", "command: hold", "command: hold a key", "command: release", "command: replay", "replay: set",
+	"command: pause", "command: resume", "command: hold", "command: hold a key", "command: release", "command: replay", "replay: set", "command: remove", "removal: over",
 	"fan-out: no consumer to be had", "fan-out: subscription", "fan-out: subscription in use", "fan-out: subscription taken over",
 	"fan-out: subscription breaks", "fan-out: the service ends a subscription",
 }

@@ -48,6 +48,9 @@ func (s *store) call(ctx context.Context, op, key string, do func(ctx context.Co
 	if !p.reaches() {
 		return fmt.Errorf("%s %s: %w", op, key, errors.Join(p.sleep(ctx, time.Minute), errUnknown))
 	}
+	if op == "desired" && !p.hears() {
+		return fmt.Errorf("%s %s: %w", op, key, checkpoint.ErrThrottled)
+	}
 	p.reach(op, false)
 	if frozen && w.dice.chance(place, 0.5) {
 		// The process was frozen between deciding to write and writing: its

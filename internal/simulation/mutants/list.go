@@ -195,7 +195,25 @@ var mutants = []mutant{
 	{"a drain gives up at once", []change{
 		{"pipeline", `context.WithTimeout(ctx, s.worker.drainTimeout)`, `context.WithTimeout(ctx, time.Nanosecond)`},
 	}},
+	{"a removal goes lease by lease", []change{
+		{"checkpoint", `case r.Set == 0 && allQuiet(leases, r.Version):
+			leaving := *r`, `case r.Set == 0:
+			leaving := *r`},
+	}},
+	{"configurations and parents bring back who is being removed", []change{
+		{"pipeline", `	maps.DeleteFunc(initials, func(name string, _ Initial) bool { return s.orders.wish(name).Removal != nil })
+`, ``},
+		{"pipeline", `		if !wish.Removal.Leaving() {
+			continue
+		}
+`, `		if wish.Removal != nil || wish.Removal == nil {
+			continue
+		}
+`},
+	}},
 	{"a replay's positions are set while somebody still delivers", []change{
-		{"checkpoint", `case r.Set == 0 && allQuiet(leases, r.Version):`, `case r.Set == 0:`},
+		{"checkpoint", `case r.Set == 0 && allQuiet(leases, r.Version):
+			set := *r`, `case r.Set == 0:
+			set := *r`},
 	}},
 }

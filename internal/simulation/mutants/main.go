@@ -122,7 +122,7 @@ func (m mutant) hunt(ctx context.Context, root string) (verdict string, err erro
 }
 
 // violation finds the first one in a failed test's output.
-var violation = regexp.MustCompile(`seed (\d+): \d+ violations\n\s*((?:P\d|drain): [^\n]{0,150})`)
+var violation = regexp.MustCompile(`seed (\d+): \d+ violations\n\s*((?:P\d|drain|command): [^\n]{0,150})`)
 
 // overlay writes the changed files and the JSON that puts them in place.
 func (m mutant) overlay(root, folder string) (string, error) {

@@ -66,8 +66,11 @@ func (v *View) figureTime(m *machine, s span, f *figures) {
 	micro := false // the micro-stop that one is of was looked at
 	for i := range all {
 		one := &all[i]
+		if one.to <= s.from {
+			continue
+		}
 		micro = micro && one.micro
-		worked := measure(planned, one.span)
+		worked := measure(planned, one.clip(s))
 		v.spend(&f.sums, one, worked)
 		if one.class == Running || worked == 0 {
 			continue
@@ -114,24 +117,42 @@ type stopKey struct {
 	silent bool
 }
 
-// begins says whether all[i] begins a stop whose first planned instant is not
-// before from.
+// begins says whether the planned time of all[i] is the first of its stop, and
+// not before from.
 func (v *View) begins(m *machine, all []stretch, i int, from int64) bool {
-	one := &all[i]
-	if i > 0 {
-		// What goes on from the stretch before, or from the one before that, is not
-		// another stop.
-		before := &all[i-1]
-		return before.class != one.class || before.label() != one.label() || before.silent != one.silent
+	first := i
+	for first > 0 && all[first-1].same(&all[i]) {
+		first--
 	}
-	if one.began >= from {
-		return true
+	began := all[first].from
+	if first == 0 {
+		if all[0].began == 0 {
+			return false // nothing was ever said
+		}
+		began = min(began, all[0].began)
 	}
-	if one.began == 0 {
-		return false // nothing was ever said
+	to := max(all[i].from, from)
+	for oldest := from - int64(v.config.Retain); ; {
+		began = max(began, oldest)
+		if before := (span{began, to}); before.from < before.to && measure(v.plannedIn(m, before), before) > 0 {
+			return false
+		}
+		if first > 0 || began == oldest {
+			return true
+		}
+		// Since it began nothing was planned: does it go on from yet another state?
+		earlier := v.stretches(m, span{began - 1, began})
+		at := slices.IndexFunc(earlier, func(s stretch) bool { return s.holds(began - 1) })
+		if at < 0 || !earlier[at].same(&all[i]) || earlier[at].began == 0 {
+			return true
+		}
+		began = min(earlier[at].began, began-1)
 	}
-	began := span{max(one.began, from-int64(v.config.Retain)), from}
-	return measure(v.plannedIn(m, began), began) == 0
+}
+
+// same says whether o goes on with what s is counted as.
+func (s *stretch) same(o *stretch) bool {
+	return s.class == o.class && s.label() == o.label() && s.silent == o.silent
 }
 
 // spend puts planned time where its class belongs.
@@ -196,7 +217,7 @@ func (v *View) figureUnits(m *machine, w span, f *figures) {
 	})
 	first, _ := slices.BinarySearchFunc(rows.made, w.from, func(r madeRow, t int64) int { return cmp.Compare(r.time, t) })
 	for i := first; i < len(rows.made) && rows.made[i].time < w.to; i++ {
-		u.add(rows.made[i].time, rows.made[i].product, rows.made[i].units)
+		u.add(minuteOf(rows.made[i].time), rows.made[i].product, rows.made[i].units)
 	}
 	slices.SortFunc(f.outputs, func(a, b Output) int { return cmp.Compare(a.Product, b.Product) })
 }
@@ -211,7 +232,7 @@ type unitSums struct {
 	f       *figures
 }
 
-// add adds what was reported at t. What is not reported follows from the rest:
+// add adds what was reported in the minute at t. What is not reported follows from the rest:
 // linearly, so that sums of parts are sums of the whole.
 func (u *unitSums) add(t int64, product uint32, units [counters]Units) {
 	knows := func(i int) bool { return t >= u.since[i] }

@@ -71,6 +71,13 @@ func hourOf(t int64) int64 {
 	return start
 }
 
+// minuteOf is the start of the minute that t is in. Schedules and ideal rates
+// are looked up by it, for rows as for events.
+func minuteOf(t int64) int64 {
+	h := hourOf(t)
+	return h + (t-h)/minuteLength*minuteLength
+}
+
 func (h *hour) clone() *hour {
 	c := *h
 	c.changes, c.cells = slices.Clone(h.changes), slices.Clone(h.cells)

@@ -31,6 +31,8 @@ type machine struct {
 	rows    machineRows
 	reports []report // of windows whose results may still change, or all of them
 	alerts  []alertState
+	due     int64 // when the next alert on a state is
+	told    int64 // before a restart alerts were told up to here; what is read again up to it is not told again
 
 	// What has changed since results were last made: all in touched, and what
 	// came after closed.
@@ -60,14 +62,21 @@ const maxWaiting = 100_000
 var nothing = span{forever, never}
 
 func newMachine(name string, alerts int) *machine {
-	return &machine{
+	m := &machine{
 		name: name, high: never, low: never, gone: never, closed: never, heard: never, heardNow: never,
-		reported: [counters]int64{forever, forever, forever}, touched: nothing, alerts: make([]alertState, alerts), rows: newMachineRows(),
+		reported: [counters]int64{forever, forever, forever}, touched: nothing, due: forever, told: never, rows: newMachineRows(),
 	}
+	for range alerts {
+		m.alerts = append(m.alerts, alertState{since: never, due: forever})
+	}
+	return m
 }
 
 // touch says that what happened in s has changed.
-func (m *machine) touch(s span) {
+func (v *View) touch(m *machine, s span) {
+	if v.knowing {
+		return
+	}
 	m.touched = span{min(m.touched.from, s.from), max(m.touched.to, s.to)}
 	m.early = true
 }
@@ -161,14 +170,19 @@ func (v *View) Apply(e Event) {
 	}
 	m.heard = max(m.heard, at, arrival)
 	m.heardNow = v.now
+	if !again {
+		v.heardOf(m, at)
+	}
 	if at >= m.high {
 		m.high = at
 		v.follow(m, &p)
 	} else {
-		m.touch(span{at, m.high + 1})
+		v.touch(m, span{at, m.high + 1})
 		v.relive(m)
 	}
-	v.settle(m, &e)
+	if !again { // what is read again does not move the time on: the rest of it is still to come
+		v.settle(m, &e)
+	}
 }
 
 // reported says that an event reports a counter before any other has.
@@ -270,11 +284,9 @@ func (v *View) take(m *machine, p *waiting, e *Event) {
 
 // follow goes on with the live state.
 func (v *View) follow(m *machine, p *waiting) {
-	before := m.live
+	v.passed(m, p.time)
 	if m.live.follow(p, v.rules.maxHold) {
-		v.changed(m, before, p.time)
-	} else {
-		v.passed(m, p.time)
+		v.changed(m, p.time)
 	}
 }
 
@@ -286,8 +298,8 @@ func (v *View) relive(m *machine) {
 	for i := range all {
 		m.live.follow(&all[i], v.rules.maxHold)
 	}
-	if m.live.state != before.state || m.live.since != before.since {
-		v.changed(m, before, m.high)
+	if m.live.state != before.state || m.live.reason != before.reason {
+		v.changed(m, m.high)
 	}
 }
 

@@ -223,12 +223,14 @@ func (v *View) say(m *machine, w *windowSpan, r *report, f *figures, hash uint64
 	if r.revision == 0 || r.figures != hash {
 		r.revision++
 	}
-	if r.state < OnTime && state >= OnTime {
-		defer v.windowEnded(m, w, f)
-	}
+	ended := r.state < OnTime && state >= OnTime
 	r.figures, r.state, r.unsaved = hash, state, true
 	m.unsaved = true
-	s.results = append(s.results, v.result(m, w, f))
+	result := v.result(m, w, f)
+	if ended {
+		v.windowEnded(w, &result)
+	}
+	s.results = append(s.results, result)
 	s.windows[w.key()] = *w
 }
 

@@ -67,12 +67,12 @@ func (v *View) putRate(key rowKey, r Row) bool {
 func (v *View) touchRate(r *Row) {
 	if r.Machine != "" {
 		if m := v.machines[r.Machine]; m != nil {
-			m.touch(r.touches())
+			v.touch(m, r.touches())
 		}
 		return
 	}
 	for _, m := range v.machines {
-		m.touch(r.touches())
+		v.touch(m, r.touches())
 	}
 }
 

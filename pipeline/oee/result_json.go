@@ -24,12 +24,8 @@ func (r *Result) AppendJSON(b []byte) []byte {
 		b = appendString(append(b, `,"line":`...), r.Line)
 		b = appendOptional(append(b, `,"bottleneck":`...), r.Bottleneck)
 	}
-	b = appendString(append(b, `,"window":{"kind":`...), r.Window.Kind)
-	b = appendString(append(b, `,"name":`...), r.Window.Name)
-	b = appendTime(append(b, `,"start":`...), r.Window.Start)
-	b = appendTime(append(b, `,"end":`...), r.Window.End)
-	b = appendString(append(b, `,"business_date":`...), r.Window.Date)
-	b = appendTime(append(b, `},"through":`...), r.Through)
+	b = appendWindow(append(b, `,"window":`...), &r.Window)
+	b = appendTime(append(b, `,"through":`...), r.Through)
 
 	s := &r.Sums
 	for _, d := range [...]struct {
@@ -86,6 +82,15 @@ func (r *Result) AppendJSON(b []byte) []byte {
 	}
 	b = strconv.AppendInt(append(b, `],"revision":`...), r.Revision, 10)
 	b = appendString(append(b, `,"state":`...), r.State.String())
+	return append(b, '}')
+}
+
+func appendWindow(b []byte, w *Window) []byte {
+	b = appendString(append(b, `{"kind":`...), w.Kind)
+	b = appendString(append(b, `,"name":`...), w.Name)
+	b = appendTime(append(b, `,"start":`...), w.Start)
+	b = appendTime(append(b, `,"end":`...), w.End)
+	b = appendString(append(b, `,"business_date":`...), w.Date)
 	return append(b, '}')
 }
 

@@ -106,7 +106,7 @@ func (v *View) Put(r Row) bool {
 	}
 	before := v.since(m)
 	if old != nil && owner == m {
-		m.touch(old.touches())
+		v.touch(m, old.touches())
 	}
 	if r.Delete && old != nil {
 		kept := *old // where it was, for what comes after
@@ -117,12 +117,22 @@ func (v *View) Put(r Row) bool {
 	v.rows[key] = m
 	m.rows.fresh = false
 	if !r.Delete {
-		m.touch(r.touches())
+		v.touch(m, r.touches())
 		m.rows.through = max(m.rows.through, r.tells())
 	}
 	v.touchSince(m, before)
-	v.scheduleChanged(m, r.Kind)
+	if r.Kind == Schedule && v.config.Planned == PlannedSchedule {
+		v.rescheduled(m)
+	}
 	return true
+}
+
+// Know is Put for rows that were there before a restart: what they revise was
+// told.
+func (v *View) Know(r Row) bool {
+	v.knowing = true
+	defer func() { v.knowing = false }()
+	return v.Put(r)
 }
 
 // dropRow takes a row away from a machine that no longer has it.
@@ -130,9 +140,11 @@ func (v *View) dropRow(m *machine, key rowKey, r *Row) {
 	before := v.since(m)
 	delete(m.rows.rows, key)
 	m.rows.fresh = false
-	m.touch(r.touches())
+	v.touch(m, r.touches())
 	v.touchSince(m, before)
-	v.scheduleChanged(m, r.Kind)
+	if r.Kind == Schedule && v.config.Planned == PlannedSchedule {
+		v.rescheduled(m)
+	}
 }
 
 // forgetRows drops rows that revise no window any more.
@@ -295,7 +307,7 @@ func (v *View) since(m *machine) [counters]int64 {
 func (v *View) touchSince(m *machine, before [counters]int64) {
 	for i, now := range v.since(m) {
 		if now != before[i] {
-			m.touch(span{min(now, before[i]), max(now, before[i])})
+			v.touch(m, span{min(now, before[i]), max(now, before[i])})
 		}
 	}
 }

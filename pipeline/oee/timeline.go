@@ -27,40 +27,36 @@ type stretch struct {
 
 // label is the reason that a stretch is counted under.
 func (s *stretch) label() uint32 {
+	if s.silent {
+		return 0
+	}
 	if s.reason != 0 {
 		return s.reason
 	}
 	return s.state
 }
 
-// stretches returns what a machine did in s, without gaps. It is known as far
-// as the machine's time.
+// stretches returns what a machine did in s, without gaps, and something of
+// before and after. It is known as far as the machine's time.
 func (v *View) stretches(m *machine, s span) []stretch {
-	// Whether a stop is short is seen from what is around.
-	around := span{s.from - int64(v.config.MicroStop), min(add(s.to, int64(v.config.MicroStop)), m.through())}
-	s.to = min(s.to, m.through())
-	if s.from >= s.to {
-		return nil
-	}
+	// Whether a stop is short, and which one goes on from before, is seen from
+	// what is around.
+	around := span{s.from - max(int64(v.config.MicroStop), 1), min(add(s.to, int64(v.config.MicroStop)), m.through())}
 	all := v.overlay(m, v.states(m, around))
 	v.markMicro(all, around.to)
-	return cut(all, s)
-}
-
-// cut keeps what is in s.
-func cut(all []stretch, s span) []stretch {
-	kept := all[:0]
-	for _, one := range all {
-		if one.span = one.clip(s); one.from < one.to {
-			kept = append(kept, one)
-		}
-	}
-	return kept
+	return all
 }
 
 // states returns what the machine itself said.
 func (v *View) states(m *machine, s span) (out []stretch) {
 	at := s.from
+	say := func(one stretch) {
+		if n := len(out); n > 0 && out[n-1].began == one.began && out[n-1].state == one.state && out[n-1].reason == one.reason && out[n-1].silent == one.silent {
+			out[n-1].to = one.to
+		} else if one.from < one.to {
+			out = append(out, one)
+		}
+	}
 	hold := func(h held, to int64) {
 		if to = min(to, s.to); at >= to {
 			return
@@ -70,17 +66,16 @@ func (v *View) states(m *machine, s span) (out []stretch) {
 		if believed := h.until(v.rules.maxHold); h.state != 0 && believed < to {
 			silent := stretch{span: span{max(at, believed), to}, began: believed, silent: true}
 			one.to = believed
-			if one.from < one.to {
-				out = append(out, one)
-			}
+			say(one)
 			one = silent
 		}
-		out = append(out, one)
+		say(one)
 		at = to
 	}
 	p := v.project(m)
 	v.hoursFrom(m, p, s.from, func(h *hour) bool {
 		holds := h.before
+		hold(holds, h.start) // in the hours without an event before it
 		for _, change := range h.changes {
 			hold(holds, change.since)
 			holds = change
@@ -112,6 +107,9 @@ func (v *View) overlay(m *machine, said []stretch) []stretch {
 		for next < len(rows.down) && rows.down[next].span.to <= one.from {
 			next++
 		}
+		if next > 0 {
+			one.began = max(one.began, rows.down[next-1].span.to)
+		}
 		for i := next; i < len(rows.down) && rows.down[i].span.from < one.to; i++ {
 			down := &rows.down[i]
 			if one.from < down.span.from {
@@ -129,7 +127,7 @@ func (v *View) overlay(m *machine, said []stretch) []stretch {
 			} else {
 				out = append(out, stretch{span: part, began: down.span.from, class: class, reason: down.reason})
 			}
-			one.from = part.to
+			one.from, one.began = part.to, part.to
 		}
 		if one.from < one.to {
 			out = append(out, one)
@@ -196,6 +194,7 @@ func (v *View) Timeline(machine string, from, to time.Time) []Interval {
 	}
 	for i := range all {
 		one := &all[i]
+		one.span = one.clip(s)
 		at := one.from
 		for _, plan := range planned {
 			part := plan.clip(one.span)

@@ -31,6 +31,7 @@ type View struct {
 	sides    [sides]SideOutput
 	alerts   []Alert
 	finished bool
+	knowing  bool // rows come whose figures were told
 
 	now int64 // as Advance said; never: it has not
 }

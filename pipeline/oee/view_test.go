@@ -31,7 +31,13 @@ func plain() oee.Config {
 	}
 }
 
-func newView(t testing.TB, c oee.Config) *oee.View {
+// fataler is a test, of the testing package or of rapid.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func newView(t fataler, c oee.Config) *oee.View {
 	t.Helper()
 	v, err := oee.New(c)
 	if err != nil {

@@ -25,7 +25,8 @@ import (
 func newBenchCommand(env environment) *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure Shardline beside others, both sides in one run"}
 	cmd.AddCommand(newBenchFanoutCommand(env), newBenchLatencyCommand(env), newBenchLeasesCommand(env),
-		newBenchIsolationCommand(env), newBenchEngineCommand(env), newBenchEngineMemoryCommand(env), newBenchSinkCommand(env))
+		newBenchIsolationCommand(env), newBenchEngineCommand(env), newBenchEngineMemoryCommand(env),
+		newBenchSoakCommand(env), newBenchSinkCommand(env))
 	return cmd
 }
 

@@ -73,3 +73,26 @@ func TestBenchIsolation(t *testing.T) {
 		t.Errorf("criteria %v", res.Criteria)
 	}
 }
+
+// TestBenchSoak is a soak of half a minute, with one of every disturbance.
+func TestBenchSoak(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes half a minute")
+	}
+	o := bench.SoakOptions{Run: benchRun(t), Rate: 50, For: 26 * time.Second, Every: 5 * time.Second, Seed: 3}
+	res, err := bench.Soak(t.Context(), o, func(line string) { t.Log(line) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", res)
+	if res.Kills < 1 || res.Stops < 1 || res.Reshards < 1 || res.Faults == 0 || res.Messages < 100 || res.Deliveries != 7*res.Messages {
+		t.Errorf("%d kills, %d stops, %d reshards, %d faults, %d messages, %d deliveries", res.Kills, res.Stops, res.Reshards, res.Faults, res.Messages, res.Deliveries)
+	}
+	if res.Lost != 0 || res.Disordered != 0 || res.Duplicates > res.Allowed || !res.CleanStops {
+		t.Errorf("lost %d, out of order %d, duplicates %d of %d, clean %t", res.Lost, res.Disordered, res.Duplicates, res.Allowed, res.CleanStops)
+	}
+	if res.RSS[0] == 0 || res.Goroutines[1] == 0 || len(res.Criteria) < 5 {
+		t.Errorf("%+v", res)
+	}
+}

@@ -196,3 +196,47 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+// TestTallyAllowance: a kill allows what was settled of the messages that were
+// put since the oldest one that was not settled at an earlier time.
+func TestTallyAllowance(t *testing.T) {
+	p := &producer{put: [][]int64{{10, 20, 30}, {15, 40}}}
+	tl := newTally(2)
+	settle := func(key, number int) { tl.attempt(stamp{key: key, number: number}, true) }
+	settle(0, 0)
+	settle(0, 1)
+	if oldest := tl.oldest(p); oldest != 15 { // of key 1
+		t.Errorf("the oldest was put at %d, want 15", oldest)
+	}
+	for at, want := range map[int64]int64{10: 2, 15: 1, 20: 1, 21: 0} {
+		if n := tl.since(p, at); n != want {
+			t.Errorf("since %d: %d, want %d", at, n, want)
+		}
+	}
+	settle(0, 0) // a step back takes nothing away
+	if n := tl.since(p, 10); n != 2 {
+		t.Errorf("after a step back: %d, want 2", n)
+	}
+	settle(0, 1)
+	settle(0, 2)
+	settle(1, 0)
+	settle(1, 1)
+	if oldest := tl.oldest(p); time.Since(time.Unix(0, oldest)) > time.Minute {
+		t.Errorf("all is settled, and the oldest was put at %d", oldest)
+	}
+}
+
+// TestSoakJudge compares what is missed.
+func TestSoakJudge(t *testing.T) {
+	looks := make([]usage, 8)
+	for i := range looks {
+		looks[i] = usage{rss: 100, goroutines: 50}
+	}
+	looks[6].rss, looks[7].rss, looks[6].goroutines = 121, 121, 40 // one high figure alone is no growth
+	res := SoakResult{Lost: 1, Duplicates: 5, Allowed: 5, Rate: 10, PerSecond: 29.1, destinations: 3, CleanStops: true}
+	res.judge(looks)
+	missed := Missed(res.Criteria)
+	if len(missed) != 2 || !strings.Contains(missed[0].What, "lost") || !strings.Contains(missed[1].What, "memory") {
+		t.Errorf("missed %v, want what was lost, and memory", missed)
+	}
+}

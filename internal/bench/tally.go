@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,6 +14,7 @@ type tally struct {
 	settled    []int // by key: how many of its messages are settled, as of the last attempt
 	top        []int // by key: the most that ever were
 	accepted   int64 // different messages
+	refused    int64 // attempts
 	duplicates int64
 	disordered int64
 	newest     int64       // when the message was put that was accepted last
@@ -37,6 +39,7 @@ func (t *tally) attempt(s stamp, accepted bool) {
 	}
 	t.settled[s.key] = s.number
 	if !accepted {
+		t.refused++
 		return
 	}
 	t.settled[s.key] = s.number + 1
@@ -92,4 +95,34 @@ func (t *tally) of(key int) int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return int64(t.top[key])
+}
+
+// oldest is when the message was put that is not settled and was put first; if
+// there is none, now.
+func (t *tally) oldest(p *producer) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	oldest := time.Now().UnixNano()
+	for key, settled := range t.settled {
+		if settled < len(p.put[key]) {
+			oldest = min(oldest, p.put[key][settled])
+		}
+	}
+	return oldest
+}
+
+// since is how many of the messages that were put at a time or later were ever
+// accepted.
+func (t *tally) since(p *producer, at int64) (n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, top := range t.top {
+		i, _ := slices.BinarySearch(p.put[key][:top], at)
+		n += int64(top - i)
+	}
+	return n
 }

@@ -135,12 +135,13 @@ func measureEngine(ctx context.Context, o Options, bodies [][]byte, slice time.D
 	if err != nil {
 		return c, err
 	}
-	if !sleep(ctx, warmUp) {
-		return c, errors.Join(ctx.Err(), wait())
+	if !awaitDelivery(ctx, delivered) || !sleep(ctx, warmUp) {
+		cancel()
+		return c, errors.Join(errors.New("nothing is delivered"), wait())
 	}
 	n, cpu, allocations, waits, began := delivered(), cpuSeconds(), heapAllocations(), lockWaits(), time.Now()
 	if !sleep(ctx, slice) {
-		return c, errors.Join(ctx.Err(), wait())
+		return c, errors.Join(context.Cause(ctx), wait())
 	}
 	deliveries := float64(delivered() - n)
 	cpu = cpuSeconds() - cpu
@@ -154,6 +155,17 @@ func measureEngine(ctx context.Context, o Options, bodies [][]byte, slice time.D
 		return c, fmt.Errorf("nothing was delivered within %s", slice)
 	}
 	return c, nil
+}
+
+// awaitDelivery waits for the first delivery: a thousand destinations take their
+// time to begin.
+func awaitDelivery(ctx context.Context, delivered func() int64) bool {
+	for began := time.Now(); delivered() == 0; {
+		if time.Since(began) > time.Minute || !sleep(ctx, 10*time.Millisecond) {
+			return false
+		}
+	}
+	return true
 }
 
 func heapAllocations() float64 {
@@ -198,7 +210,8 @@ func heapAfter(ctx context.Context, e EngineOptions, keys int, bodies [][]byte) 
 	}
 	for began := time.Now(); delivered() < int64(idleDestinations*e.IdleKeys); {
 		if time.Since(began) > time.Minute || !sleep(ctx, 10*time.Millisecond) {
-			return 0, errors.Join(fmt.Errorf("%d deliveries after %s: %w", delivered(), time.Since(began).Round(time.Second), ctx.Err()), wait())
+			cancel()
+			return 0, errors.Join(fmt.Errorf("%d deliveries after %s", delivered(), time.Since(began).Round(time.Second)), wait())
 		}
 	}
 	var m runtime.MemStats
@@ -256,14 +269,18 @@ func MeasureEngineMemory(ctx context.Context, o Load, stalled int, d time.Durati
 		}
 		return settles{}
 	}
-	ctx, cancel := context.WithTimeout(ctx, d)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	delivered, wait, err := startShardline(ctx, load, makeBodies(o.Size))
 	if err != nil {
 		return m, err
 	}
-	<-ctx.Done()
+	if !awaitDelivery(ctx, delivered) || !sleep(ctx, d) {
+		cancel()
+		return m, errors.Join(errors.New("nothing is delivered"), wait())
+	}
 	m.Deliveries = delivered()
+	cancel()
 	if err := wait(); err != nil {
 		return m, err
 	}

@@ -75,6 +75,7 @@ func newRootCommand(env environment) *cobra.Command {
 		newLeasesCommand(env),
 		newDeadLettersCommand(env),
 		newDestinationsCommand(env),
+		newOEECommand(env),
 	)
 	return root
 }

@@ -15,6 +15,7 @@ type parked struct {
 	passed checkpoint.Position // the main way has passed what this covers; TRIM_HORIZON: nothing
 	lane   bool                // the subscriber has a lane with the key's first unsettled record
 	side   bool                // that comes from the side way
+	gate   bool                // a parent's records of the key are not settled: nothing of it is to be given
 	bytes  int64               // of room that its lane's entry takes
 
 	// holding: the main way no longer passes the key's records, but holds them
@@ -150,7 +151,7 @@ func (c *Cursor) nextSide() *Entry {
 // is not settled. mu is held.
 func (c *Cursor) unpark(key string, p *parked) {
 	at := c.keyAt(key, p)
-	if p.lane || p.behind(at) {
+	if p.lane || p.gate || p.behind(at) {
 		return
 	}
 	delete(c.parked, key)
@@ -334,7 +335,7 @@ func (c *Cursor) wants() (main bool, keys map[string]checkpoint.Position) {
 	defer c.mu.Unlock()
 	if c.side == nil {
 		for key, p := range c.parked {
-			if !p.lane && p.behind(p.at) {
+			if !p.lane && !p.gate && p.behind(p.at) {
 				if keys == nil {
 					keys = make(map[string]checkpoint.Position)
 				}
@@ -355,6 +356,34 @@ func (c *Cursor) holdBack() {
 			p.holding = true
 		}
 	}
+}
+
+// shut closes the gate of a key: it is parked, and gets nothing.
+func (c *Cursor) shut(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.parked[key]
+	if p == nil {
+		p = &parked{at: c.start, holding: true}
+		c.parked[key] = p
+	}
+	p.gate = true
+	c.special.Store(true)
+}
+
+// open opens the gates of keys that are in keys no more; the subscriber is to be
+// woken. It returns how many it opened.
+func (c *Cursor) open(keys map[string]checkpoint.Position) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for key, p := range c.parked {
+		if _, shut := keys[key]; p.gate && !shut {
+			p.gate = false
+			n++
+		}
+	}
+	return n
 }
 
 // room bounds the bytes of entries that lanes keep after their log has

@@ -68,6 +68,13 @@ type shardMetrics struct {
 	lag                                           prometheus.Gauge
 }
 
+// uncounted are values that nobody sees.
+func (m *Metrics) uncounted() shardMetrics {
+	counter := func() prometheus.Counter { return prometheus.NewCounter(prometheus.CounterOpts{}) }
+	return shardMetrics{records: counter(), userRecords: counter(), bytes: counter(), reads: counter(), throttles: counter(),
+		lag: prometheus.NewGauge(prometheus.GaugeOpts{})}
+}
+
 func (m *Metrics) shard(source, shard string) shardMetrics {
 	return shardMetrics{
 		records:     m.records.WithLabelValues(source, shard),

@@ -238,15 +238,25 @@ func listedShard(shard types.Shard) checkpoint.Shard {
 // Reader reads a shard from behind a position. It starts nothing before Read
 // is called. Its metrics last longer than it: see Forget.
 func (s *Source) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
-	r := &reader{progress: progress{
-		source: s, shard: shard.ID, from: from, hashKeys: rangeOf(shard),
-		metrics: s.metrics.shard(s.name, shard.ID),
-		logger:  s.logger.With(zap.String("shard", shard.ID)),
-	}}
+	r := s.polling(shard, from, s.metrics.shard(s.name, shard.ID))
 	if s.consumer == nil {
 		return r
 	}
 	return &fanOut{reader: r, consumer: s.consumer}
+}
+
+// CatchUp reads a shard a second time, by polling. What it reads does not count
+// in the metrics of the shard.
+func (s *Source) CatchUp(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
+	return s.polling(shard, from, s.metrics.uncounted())
+}
+
+func (s *Source) polling(shard checkpoint.Shard, from checkpoint.Position, m shardMetrics) *reader {
+	return &reader{progress: progress{
+		source: s, shard: shard.ID, from: from, hashKeys: rangeOf(shard),
+		metrics: m,
+		logger:  s.logger.With(zap.String("shard", shard.ID)),
+	}}
 }
 
 // Forget removes the metrics of a shard that is no longer read.

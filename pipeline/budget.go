@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // budget bounds the bytes of all shard logs of a worker. A log that is empty
@@ -17,6 +18,8 @@ type budget struct {
 	mu   sync.Mutex
 	used int64      // reserved and not released
 	line []*booking // who waits, in the order of asking; at most one per log
+
+	refused time.Time // when tryReserve last failed
 }
 
 // booking is one reader's wait for room.
@@ -92,9 +95,31 @@ func (b *budget) giveUp(waits *booking) {
 	b.serve()
 }
 
+// tryReserve reserves n bytes if they are there now, or nothing is reserved.
+func (b *budget) tryReserve(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used > 0 && b.used+n > b.limit {
+		b.refused = time.Now()
+		return false
+	}
+	b.used += n
+	return true
+}
+
+// pressed says whether somebody was refused lately.
+func (b *budget) pressed(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.refused.IsZero() && now.Sub(b.refused) < pressedFor
+}
+
+const pressedFor = time.Second
+
 // reserve waits until the log may take n more bytes, freeing what its
-// cursors have passed. It is called by the log's reader.
-func (b *budget) reserve(ctx context.Context, l *Log, n int64) error {
+// cursors have passed. While it waits it calls relieve now and then, unless that
+// is nil. It is called by the log's reader.
+func (b *budget) reserve(ctx context.Context, l *Log, n int64, relieve func(*Log)) error {
 	var waits *booking
 	for {
 		l.blocked.Store(false)
@@ -103,12 +128,21 @@ func (b *budget) reserve(ctx context.Context, l *Log, n int64) error {
 		if ok, waits = b.try(n, l.bytes == 0, waits); ok {
 			return nil
 		}
-		if !l.wait(ctx, waits.granted, nil) {
+		var look <-chan time.Time
+		if relieve != nil {
+			relieve(l)
+			look = time.After(relieveEvery)
+		}
+		if !l.wait(ctx, waits.granted, look) {
 			b.giveUp(waits)
 			return context.Cause(ctx)
 		}
 	}
 }
+
+// relieveEvery is how often a log without room is looked at: the next record of
+// whoever is fast waits for it.
+const relieveEvery = 20 * time.Millisecond
 
 // settled waits until every cursor has settled all that was appended.
 func (b *budget) settled(ctx context.Context, l *Log) error {

@@ -32,7 +32,7 @@ func TestBudgetInTurn(t *testing.T) {
 			go func() {
 				defer func() { done <- struct{}{} }()
 				l := fullLog()
-				for b.reserve(ctx, l, read) == nil && ctx.Err() == nil {
+				for b.reserve(ctx, l, read, nil) == nil && ctx.Err() == nil {
 					turns[i]++
 					time.Sleep(time.Second)
 					b.release(read)
@@ -67,19 +67,19 @@ func TestBudgetEmptyLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(10)
 		full := fullLog()
-		if err := b.reserve(t.Context(), newLog(checkpoint.TrimHorizon), 10); err != nil {
+		if err := b.reserve(t.Context(), newLog(checkpoint.TrimHorizon), 10, nil); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		first := make(chan error, 1)
-		go func() { first <- b.reserve(ctx, full, 10) }()
+		go func() { first <- b.reserve(ctx, full, 10, nil) }()
 		synctest.Wait()
 		emptied := newLog(checkpoint.TrimHorizon)
 		c := emptied.Attach(ShardInfo{}, checkpoint.Entry{}, func() bool { return true })
 		emptied.append(Record{Data: []byte("x")}, false)
 		b.used += emptied.bytes
 		second := make(chan error, 1)
-		go func() { second <- b.reserve(t.Context(), emptied, 10) }()
+		go func() { second <- b.reserve(t.Context(), emptied, 10, nil) }()
 		synctest.Wait()
 		c.Settle(c.Next())
 		if err := <-second; err != nil {
@@ -110,7 +110,7 @@ func BenchmarkBudget(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				l := fullLog()
 				for pb.Next() {
-					if err := budget.reserve(context.Background(), l, 10); err != nil {
+					if err := budget.reserve(context.Background(), l, 10, nil); err != nil {
 						b.Error(err)
 						return
 					}

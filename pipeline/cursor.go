@@ -61,13 +61,23 @@ type Cursor struct {
 }
 
 // newCursor makes a cursor that is on no log. start says what was settled
-// before; its keys are parked.
+// before; keys that lie behind its position are parked.
 func newCursor(info ShardInfo, start checkpoint.Entry, valid func() bool) *Cursor {
 	c := &Cursor{info: info, valid: valid, start: start.At, parked: make(map[string]*parked)}
 	for key, at := range start.Keys {
-		c.parked[key] = &parked{at: at, passed: start.At, holding: true}
+		if at == start.At {
+			continue
+		}
+		if !reached(at, start.At) && (ordered(start.At) || !ordered(at)) { // a record's position is behind a time that nothing was read from
+			c.parked[key] = &parked{at: at, passed: start.At, holding: true}
+			continue
+		}
+		if c.ahead == nil {
+			c.ahead = make(map[string]checkpoint.Position)
+		}
+		c.ahead[key] = at
 	}
-	c.special.Store(len(start.Keys) > 0)
+	c.special.Store(len(c.parked) > 0)
 	return c
 }
 
@@ -207,16 +217,30 @@ func (c *Cursor) settledThrough() checkpoint.Position {
 }
 
 // place is where the subscriber stands: its position, and its parked keys with
-// theirs.
+// theirs, and the keys that were settled further than the position
+// before its log.
 func (c *Cursor) place() checkpoint.Entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := checkpoint.Entry{At: c.settledThrough()}
 	for key, p := range c.parked {
+		at := c.keyAt(key, p)
+		if !p.gate && !p.behind(at) && (!ordered(at) || reached(e.At, at)) {
+			continue // nothing of it was passed: what governs the others governs it
+		}
 		if e.Keys == nil {
 			e.Keys = make(map[string]checkpoint.Position, len(c.parked))
 		}
-		e.Keys[key] = c.keyAt(key, p)
+		e.Keys[key] = at
+	}
+	for key, at := range c.ahead {
+		if _, is := e.Keys[key]; is || reached(e.At, at) {
+			continue
+		}
+		if e.Keys == nil {
+			e.Keys = make(map[string]checkpoint.Position, len(c.ahead))
+		}
+		e.Keys[key] = at
 	}
 	return e
 }
@@ -244,6 +268,40 @@ func (c *Cursor) adopt() {
 		c.main, c.pending = c.pending, nil
 		c.past.Store(false)
 	}
+}
+
+// on says whether a way is on a log.
+func (c *Cursor) on(way Way, l *Log) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.side
+	if way == Main {
+		if w = c.main; c.pending != nil {
+			w = c.pending
+		}
+	}
+	return w != nil && w.log == l
+}
+
+// through is the index up to which everything on the main way is settled.
+func (c *Cursor) through() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.pending != nil:
+		return c.pending.done.Load().Index
+	case c.main != nil:
+		return c.main.done.Load().Index
+	}
+	return 0
+}
+
+// finish says that the subscriber is at the shard's end. The main way has been
+// left.
+func (c *Cursor) finish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.start, c.ahead = checkpoint.ShardEnd, nil
 }
 
 // specially sets special anew. mu is held.

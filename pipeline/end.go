@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,26 +12,103 @@ import (
 	"github.com/shardline/shardline/checkpoint"
 )
 
-// finish waits until everybody has settled the shard to its end, creates the
-// leases of its children, and only then saves SHARD_END: KCL's order, without
-// which the children would be stranded.
+// finish waits until the live members have settled the shard to its end,
+// creates the leases of its children, and only then saves SHARD_END: KCL's
+// order, without which the children would be stranded. Entries of those who are
+// behind stay on the lease.
 func (s *shard) finish(ctx context.Context, log *Log, lease checkpoint.Lease, children []checkpoint.Shard) error {
-	if err := s.worker.budget.settled(ctx, log); err != nil {
+	if err := s.toEnd(ctx, log); err != nil {
 		return err
 	}
-	if !lease.Finished() {
-		if err := s.createChildren(ctx, lease, children); err != nil {
-			return err
-		}
+	if err := s.createChildren(ctx, lease, children); err != nil {
+		return err
 	}
 	s.mu.Lock()
-	s.ended = true
+	for _, m := range s.of(live) {
+		m.sub.Leave(m.cursor, Main)
+		m.cursor.finish()
+		m.state = ended
+	}
+	s.final, s.log = true, nil
+	log.seen.close()
+	s.worker.budget.release(log.free())
 	s.mu.Unlock()
 	if err := s.save(ctx); err != nil {
 		return fmt.Errorf("save the end of %s: %w", lease.Key, err)
 	}
 	s.logger.Info("shard finished", zap.Int("children", len(children)))
+	s.signal()
 	return nil
+}
+
+// laggardsAtEnd is for how long the first at a shard's end waits for the others.
+const laggardsAtEnd = time.Second
+
+// toEnd waits until the live members have settled what was appended. One second
+// after the first of them, the others leave. On a table that is shared with KCL
+// workers everybody is waited for.
+func (s *shard) toEnd(ctx context.Context, log *Log) error {
+	var since time.Time // when the first was through
+	for {
+		s.worker.budget.release(log.free())
+		all, first := s.endOf(log, !since.IsZero() && time.Since(since) >= laggardsAtEnd)
+		if all {
+			return nil
+		}
+		if first && since.IsZero() {
+			since = time.Now()
+		}
+		if !s.anyLive() {
+			if err := s.base(ctx); err != nil {
+				return err
+			}
+			return errNobodyLive
+		}
+		log.blocked.Store(false)
+		if !log.wait(ctx, nil, time.After(relieveEvery)) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// endOf says whether all live members, of whom there is one, are through with
+// the log, and whether one is. Those who are not make way when it is time.
+func (s *shard) endOf(log *Log, now bool) (all, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now && !s.worker.shared {
+		s.unpin(time.Now())
+		s.makeWay(log.head.Index, len(log.byKey), time.Now())
+	}
+	all = len(s.pins) == 0
+	for _, m := range s.of(live) {
+		if m.cursor.through() == log.head.Index {
+			first = true
+		} else {
+			all = false
+		}
+	}
+	if s.worker.shared && slices.ContainsFunc(s.members, func(m *member) bool { return m.state != live || m.cursor.Parked() > 0 }) {
+		all = false
+	}
+	s.atEnd = all && first
+	return s.atEnd, first
+}
+
+// endMember notes that a laggard has settled the shard to its end.
+func (s *shard) endMember(m *member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.cursor.finish()
+	m.state = ended
+	s.signal()
+}
+
+// finished says whether the shard is at its end.
+func (s *shard) finished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.final
 }
 
 // save saves the positions. While the table refuses them but the lease is
@@ -85,15 +163,12 @@ func (s *shard) createChildren(ctx context.Context, lease checkpoint.Lease, chil
 
 // gone is the end of a shard that the stream trimmed before it was read to its
 // end: a gap, and the shards that continue it.
-func (s *shard) gone(ctx context.Context, log *Log, lease checkpoint.Lease, p plan) (Batch, error) {
+func (s *shard) gone(ctx context.Context, log *Log, lease checkpoint.Lease) (Batch, error) {
 	shards, err := s.source.shards(ctx)
 	if err != nil {
 		return Batch{}, err
 	}
-	batch := Batch{End: true, Gap: &Gap{From: p.from()}}
-	if last := log.head; last.Index > 0 {
-		batch.Gap.From, batch.Gap.Since = last.Position, last.Arrival
-	}
+	batch := Batch{End: true, Gap: &Gap{From: log.head.Position, Since: log.head.Arrival}}
 	for _, c := range shards {
 		for _, parent := range c.Parents {
 			if parent == lease.Shard {

@@ -194,7 +194,7 @@ func (s *shard) same(ctx context.Context) error {
 // outlive lets the subscribers have what was read of a stream that is no more:
 // it is left nowhere else. It returns errReplaced when they have, or why they
 // cannot.
-func (s *shard) outlive(ctx context.Context, log *Log) error {
+func (s *shard) outlive(ctx context.Context) error {
 	s.logger.Error("the stream was deleted and made again: this lease is of the old one, and ends when what was read is settled")
 	s.closed()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -207,7 +207,14 @@ func (s *shard) outlive(ctx context.Context, log *Log) error {
 		case <-ctx.Done():
 		}
 	}()
-	err := s.worker.budget.settled(ctx, log)
+	s.mu.Lock()
+	s.unpin(time.Now())
+	log := s.log
+	s.mu.Unlock()
+	var err error
+	if log != nil {
+		err = s.worker.budget.settled(ctx, log)
+	}
 	cancel(nil)
 	<-watched
 	if err == nil {

@@ -12,13 +12,16 @@ import (
 // gap reports records that the stream trimmed before they were read: once in a
 // tenure by metric, log and, where the source has dead letters, a letter that
 // is durable before anything behind the gap is appended.
-func (s *shard) gap(ctx context.Context, p plan, g Gap) error {
+func (s *shard) gap(ctx context.Context, places []checkpoint.Position, g Gap) error {
 	if at, timed := g.From.Time(); timed && g.Since.IsZero() {
 		g.Since = at
 	}
-	g.Certain = p.lost(g)
-	if seen := s.reported; seen != nil && seen.From == g.From && seen.To == g.To {
-		return nil // a gate opened, and the shard is read anew
+	g.Certain = lost(places, s.plan.taken, g)
+	s.mu.Lock()
+	known := slices.ContainsFunc(s.reported, func(r Gap) bool { return r.From == g.From && r.To == g.To })
+	s.mu.Unlock()
+	if known {
+		return nil
 	}
 	s.source.metrics.gaps.WithLabelValues(s.source.name).Inc()
 	fields := []zap.Field{zap.Stringer("from", g.From)}
@@ -46,15 +49,17 @@ func (s *shard) gap(ctx context.Context, p plan, g Gap) error {
 			return err
 		}
 	}
-	s.reported = &g
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reported = append(s.reported, g)
 	return nil
 }
 
-// lost says whether a record is known to lie in the gap: somebody stood at its
-// beginning and had something to settle up to the checkpoint, a record that lies
-// in it too. A sequence number alone, or the shard's end, does not tell whether
-// another record followed.
-func (p plan) lost(g Gap) bool {
-	before := g.To == (checkpoint.Position{}) || p.taken.Compare(g.To) < 0
-	return slices.Contains(p.places(), g.From) && g.From.IsNumber() && p.taken.IsNumber() && g.From.Compare(p.taken) < 0 && before
+// lost says whether a record is known to lie in the gap: somebody of those in
+// places stood at its beginning and had something to settle up to the checkpoint
+// c, a record that lies in it too. A sequence number alone, or the shard's end,
+// does not tell whether another record followed.
+func lost(places []checkpoint.Position, c checkpoint.Position, g Gap) bool {
+	before := g.To == (checkpoint.Position{}) || c.Compare(g.To) < 0
+	return slices.Contains(places, g.From) && g.From.IsNumber() && c.IsNumber() && g.From.Compare(c) < 0 && before
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shardline/shardline/checkpoint"
 )
@@ -101,6 +102,13 @@ func (l *Log) free() int64 {
 	return before - l.bytes
 }
 
+// origin is the position of the tail.
+func (l *Log) origin() checkpoint.Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tail.Position
+}
+
 // begin adds a walk that begins at the tail, which it holds from now on.
 func (l *Log) begin() *walk {
 	l.mu.Lock()
@@ -130,7 +138,7 @@ func (l *Log) moved(from uint64) {
 
 // wait returns when a walk that held the tail has moved on, or when freed or
 // look is ready; false: ctx has ended.
-func (l *Log) wait(ctx context.Context, freed <-chan struct{}, look <-chan struct{}) bool {
+func (l *Log) wait(ctx context.Context, freed <-chan struct{}, look <-chan time.Time) bool {
 	l.blocked.Store(true)
 	// A walk may have moved between the last free and the flag.
 	if l.tailMoved() {

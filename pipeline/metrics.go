@@ -20,12 +20,17 @@ type Metrics struct {
 	forgotten  *prometheus.CounterVec
 	ordered    *prometheus.GaugeVec
 
+	catchUpReads   *prometheus.CounterVec
+	catchUpRecords *prometheus.CounterVec
+
 	savedAge *prometheus.Desc
+	laggards *prometheus.Desc
+	parked   *prometheus.Desc
 	window   *prometheus.Desc
 
 	mu     sync.Mutex
 	budget *budget
-	shards map[shardLabel]*checkpoint.Tenure
+	shards map[shardLabel]*shard
 }
 
 type shardLabel struct{ source, shard string }
@@ -51,13 +56,21 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Records that were forgotten before the window of `deduplicate` was over, since a source remembers no more: a duplicate of them is delivered."}, []string{"source"}),
 		ordered: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "shardline_pipeline_ordered_destinations",
 			Help: "Destinations that commands keep from delivering, by command; `hold_keys` are those of which single keys are held."}, []string{"command"}),
+		catchUpReads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_catch_up_reads_total",
+			Help: "Reads for those who are behind: laggards and parked keys."}, []string{"source"}),
+		catchUpRecords: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_pipeline_catch_up_records_total",
+			Help: "Records that such reads gave."}, []string{"source"}),
+		laggards: prometheus.NewDesc("shardline_pipeline_laggard_shards",
+			"Shards of this worker on which the destination is a laggard: it is behind the shard log and gets its records from catch-up.", []string{"source", "destination"}, nil),
+		parked: prometheus.NewDesc("shardline_pipeline_parked_keys",
+			"Keys of the destination that have fallen behind its others, over the shards of this worker.", []string{"source", "destination"}, nil),
 		savedAge: prometheus.NewDesc("shardline_pipeline_saved_age_seconds",
 			"Seconds since the shard's positions were last saved: written to the lease table, or confirmed unchanged by a renewal.", []string{"source", "shard"}, nil),
 		window: prometheus.NewDesc("shardline_pipeline_window_bytes",
 			"Bytes that the shard logs hold or have reserved for reads.", nil, nil),
-		shards: make(map[shardLabel]*checkpoint.Tenure),
+		shards: make(map[shardLabel]*shard),
 	}
-	reg.MustRegister(m.up, m.gaps, m.garbage, m.holes, m.unreadable, m.keyless, m.duplicates, m.forgotten, m.ordered, m)
+	reg.MustRegister(m.up, m.gaps, m.garbage, m.holes, m.unreadable, m.keyless, m.duplicates, m.forgotten, m.ordered, m.catchUpReads, m.catchUpRecords, m)
 	m.desire(checkpoint.Desired{})
 	return m
 }
@@ -66,6 +79,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.savedAge
 	ch <- m.window
+	ch <- m.laggards
+	ch <- m.parked
 }
 
 // Collect implements prometheus.Collector.
@@ -75,8 +90,22 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	if m.budget != nil {
 		ch <- prometheus.MustNewConstMetric(m.window, prometheus.GaugeValue, float64(m.budget.Used()))
 	}
-	for l, t := range m.shards {
-		ch <- prometheus.MustNewConstMetric(m.savedAge, prometheus.GaugeValue, t.SavedAge().Seconds(), l.source, l.shard)
+	type label struct{ source, destination string }
+	laggards, parked := make(map[label]int), make(map[label]int)
+	for l, s := range m.shards {
+		ch <- prometheus.MustNewConstMetric(m.savedAge, prometheus.GaugeValue, s.tenure.SavedAge().Seconds(), l.source, l.shard)
+		s.count(func(destination string, laggard bool, keys int) {
+			of := label{l.source, destination}
+			parked[of] += keys
+			laggards[of] += 0
+			if laggard {
+				laggards[of]++
+			}
+		})
+	}
+	for of, n := range laggards {
+		ch <- prometheus.MustNewConstMetric(m.laggards, prometheus.GaugeValue, float64(n), of.source, of.destination)
+		ch <- prometheus.MustNewConstMetric(m.parked, prometheus.GaugeValue, float64(parked[of]), of.source, of.destination)
 	}
 }
 
@@ -103,15 +132,15 @@ func (m *Metrics) watch(b *budget) {
 }
 
 // serve counts a shard as owned until the function that it returns is called.
-func (m *Metrics) serve(source, shard string, t *checkpoint.Tenure) (done func()) {
+func (m *Metrics) serve(source, shard string, s *shard) (done func()) {
 	label := shardLabel{source, shard}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.shards[label] = t
+	m.shards[label] = s
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if m.shards[label] == t {
+		if m.shards[label] == s {
 			delete(m.shards, label)
 		}
 	}

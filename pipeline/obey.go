@@ -28,7 +28,7 @@ func (s *shard) obeying() checkpoint.Saved {
 func (s *shard) serves(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.frozen == nil && slices.ContainsFunc(s.served, func(d Subscriber) bool { return d.Name() == name })
+	return s.frozen == nil && slices.ContainsFunc(s.members, func(m *member) bool { return m.state != held && m.name() == name })
 }
 
 // stoppedNames are the worker's subscribers of the source that commands stop.
@@ -104,7 +104,7 @@ func (s *shard) comply(ctx context.Context, lease checkpoint.Lease, saved checkp
 // again reads the shard from behind a position.
 func (s *shard) again(from checkpoint.Position) Reader {
 	l := s.tenure.Lease()
-	return guarded{s.source.config.Source.Reader(checkpoint.Shard{ID: l.Shard, HashFrom: l.HashFrom, HashTo: l.HashTo}, from), s.tenure}
+	return guarded{s.source.config.Source.CatchUp(checkpoint.Shard{ID: l.Shard, HashFrom: l.HashFrom, HashTo: l.HashTo}, from), s.tenure}
 }
 
 // guarded reads while the tenure lasts: the shard's new owner is not to be

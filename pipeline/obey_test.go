@@ -79,6 +79,7 @@ func TestPause(t *testing.T) {
 type slow struct {
 	*inbox
 	flying *pipeline.Cursor // one delivery at a time, of any shard
+	landed chan struct{}    // closed when that one has ended
 	over   chan struct{}
 }
 
@@ -92,9 +93,11 @@ func (s *slow) Wake(c *pipeline.Cursor) {
 	if e == nil {
 		return
 	}
-	s.flying = c
+	landed := make(chan struct{})
+	s.flying, s.landed = c, landed
 	s.got = append(s.got, string(e.Data))
 	go func() {
+		defer close(landed)
 		<-s.over
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -111,10 +114,10 @@ func (s *slow) Leave(c *pipeline.Cursor, way pipeline.Way) {
 
 func (s *slow) Detach(c *pipeline.Cursor) {
 	s.mu.Lock()
-	flying := s.flying == c
+	flying, landed := s.flying == c, s.landed
 	s.mu.Unlock()
 	if flying {
-		<-s.over
+		<-landed
 	}
 	s.inbox.Detach(c)
 }

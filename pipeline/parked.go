@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"math/bits"
 	"sync/atomic"
 
 	"github.com/shardline/shardline/checkpoint"
@@ -57,6 +58,19 @@ func (c *Cursor) wayOfParked(key string) (Way, bool) {
 		return Side, true
 	}
 	return Kept, true
+}
+
+// Moves says whether others go on while the first unsettled entries of the main
+// way do not: an eighth at least of what it has taken behind those is settled.
+func (c *Cursor) Moves() bool {
+	if c.main == nil {
+		return false
+	}
+	settled := 0
+	for _, word := range c.main.out {
+		settled += bits.OnesCount64(word)
+	}
+	return uint64(8*settled) >= c.main.taken.Index-c.main.done.Load().Index
 }
 
 // Parked is how many keys are parked.
@@ -135,7 +149,7 @@ func (c *Cursor) nextSide() *Entry {
 		case !p.passed.Covers(e.Position, e.Arrival):
 			// It is the main way's, which holds it back from now on.
 			p.holding, p.complete = true, true
-			if !p.lane {
+			if !p.lane && !reached(p.at, p.passed) {
 				p.at = p.passed
 			}
 		default:
@@ -156,7 +170,7 @@ func (c *Cursor) unpark(key string, p *parked) {
 	}
 	delete(c.parked, key)
 	delete(c.sidekeys, key)
-	if c.main == nil || !reached(c.main.taken.Position, at) {
+	if ordered(at) && !reached(c.start, at) && (c.main == nil || !reached(c.main.taken.Position, at)) {
 		if c.ahead == nil {
 			c.ahead = make(map[string]checkpoint.Position)
 		}
@@ -189,12 +203,13 @@ func (c *Cursor) settleSpecial(e *Entry) *Entry {
 	if p.side {
 		next = c.side.following(e)
 		c.side.settle(e)
-		if _, ours := c.sidekeys[e.Key]; !ours { // what is behind it is read anew
-			for next != nil {
-				anew := next
-				next = c.side.following(anew)
-				c.side.settle(anew)
+		if _, ours := c.sidekeys[e.Key]; !ours { // it is read anew
+			for dropped := next; dropped != nil; {
+				after := c.side.following(dropped)
+				c.side.settle(dropped)
+				dropped = after
 			}
+			next = nil
 		}
 	}
 	if !reached(p.at, e.Position) {
@@ -346,6 +361,44 @@ func (c *Cursor) wants() (main bool, keys map[string]checkpoint.Position) {
 	return c.main == nil && c.pending == nil, keys
 }
 
+// sideAt is the index up to which everything on the side way is settled.
+func (c *Cursor) sideAt() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.side == nil {
+		return 0
+	}
+	return c.side.done.Load().Index
+}
+
+// sideLeft is how many keys are still to be read on the side way, or have a lane
+// with records of it.
+func (c *Cursor) sideLeft() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for key := range c.sidekeys {
+		if p := c.parked[key]; p != nil && (!p.complete || p.side) {
+			n++
+		}
+	}
+	return n
+}
+
+// sideEnded says that the shard has nothing behind what the side way has
+// settled.
+func (c *Cursor) sideEnded() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key := range c.sidekeys {
+		if p := c.parked[key]; p != nil && !p.lane {
+			if p.complete = true; !reached(p.at, p.passed) {
+				p.at = p.passed
+			}
+		}
+	}
+}
+
 // holdBack makes the main way hold back what comes of the keys on the side
 // way, which is near.
 func (c *Cursor) holdBack() {
@@ -371,6 +424,18 @@ func (c *Cursor) shut(key string) {
 	c.special.Store(true)
 }
 
+// opens says whether a gate is shut of a key that is not in keys any more.
+func (c *Cursor) opens(keys map[string]checkpoint.Position) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, p := range c.parked {
+		if _, shut := keys[key]; p.gate && !shut {
+			return true
+		}
+	}
+	return false
+}
+
 // open opens the gates of keys that are in keys no more; the subscriber is to be
 // woken. It returns how many it opened.
 func (c *Cursor) open(keys map[string]checkpoint.Position) int {
@@ -384,6 +449,15 @@ func (c *Cursor) open(keys map[string]checkpoint.Position) int {
 		}
 	}
 	return n
+}
+
+// release gives back the room of lanes that are no more.
+func (c *Cursor) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.parked {
+		c.keep.release(p)
+	}
 }
 
 // room bounds the bytes of entries that lanes keep after their log has

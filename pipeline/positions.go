@@ -107,15 +107,15 @@ func makePlan(saved checkpoint.Saved, parents []checkpoint.Lease, subscribers ma
 }
 
 // gateOpen says whether a subscriber may get records of a shard with these
-// parents: it has settled each of them (the model's GateOpen). What a lease
-// item says of it stays true, so that an old reading can only be too careful.
-// On a shared table whom a parent's roster lacks is behind nowhere.
+// parents: it has settled each of them, parked keys aside (the model's GateOpen).
+// What a lease item says of it stays true, so that an old reading can only be too
+// careful. On a shared table whom a parent's roster lacks is behind nowhere.
 func gateOpen(name string, parents []checkpoint.Lease, shared bool) bool {
 	for _, p := range parents {
 		if !p.Finished() {
 			return false
 		}
-		if _, behind := p.Behind[name]; behind {
+		if e, behind := p.Behind[name]; behind && (shared || e.At != checkpoint.ShardEnd) {
 			return false
 		}
 		if shared {
@@ -126,6 +126,21 @@ func gateOpen(name string, parents []checkpoint.Lease, shared bool) bool {
 		}
 	}
 	return true
+}
+
+// heldKeys are the keys of a subscriber whose gates are shut: a parent's records
+// of them are not settled.
+func heldKeys(name string, parents []checkpoint.Lease) map[string]checkpoint.Position {
+	var keys map[string]checkpoint.Position
+	for _, p := range parents {
+		for key, at := range p.Behind[name].Keys {
+			if keys == nil {
+				keys = make(map[string]checkpoint.Position)
+			}
+			keys[key] = at
+		}
+	}
+	return keys
 }
 
 // from is the position to read from.
@@ -141,35 +156,36 @@ func (p plan) places() []checkpoint.Position {
 	return positions
 }
 
-// form computes the saved form anew (the model's Form). live are the places
-// of the subscribers that the worker serves. The checkpoint is the smallest
-// of them and never goes back; when ahead is set it is the greatest, and the
-// others stand behind it: so a planned end repeats nothing for anybody. On a
-// shared table it is always the smallest, of parked keys too: a KCL worker that
-// takes the lease gives everybody the rest.
-func (p plan) form(live map[string]checkpoint.Entry, ahead bool) checkpoint.Saved {
-	c, ok := p.taken, true
-	ahead = ahead && !p.shared
-	for _, e := range live {
-		ok = ok && ordered(p.place(e))
-	}
-	if (ok || ahead) && len(live) > 0 {
-		best := checkpoint.ShardEnd
-		if ahead {
-			best = p.taken
-		}
-		for _, e := range live {
-			if at := p.place(e); ordered(at) && (at.Compare(best) > 0) == ahead {
-				best = at
-			}
-		}
-		if !ordered(c) || best.Compare(c) > 0 {
-			c = best
-		}
-	}
+// standing is where a subscriber stands that the worker serves.
+type standing struct {
+	checkpoint.Entry
+	live bool // it counts for the checkpoint
+}
+
+// form computes the saved form anew (the model's Form). The checkpoint is the
+// smallest position of the live subscribers and never goes back behind c; when
+// ahead is set it is the greatest of all, and the others stand behind it: so a
+// planned end repeats nothing for anybody. On a shared table it is always the smallest
+// of all subscribers and of parked keys too: a KCL worker that takes the lease
+// gives everybody the rest.
+func (p plan) form(c checkpoint.Position, places map[string]standing, ahead bool) checkpoint.Saved {
+	c = p.checkpoint(c, places, ahead && !p.shared)
 	saved := checkpoint.Saved{Checkpoint: c, Roster: p.roster, Behind: make(map[string]checkpoint.Entry)}
-	for name, e := range live {
-		if len(e.Keys) > 0 && !p.shared || !p.reached(name, p.place(e), c) {
+	for name, s := range places {
+		e, needed := checkpoint.Entry{At: s.At}, !p.reached(name, p.place(s.Entry), c)
+		for key, at := range s.Keys {
+			// What is settled further than the rest is repeated after a crash, not
+			// after a planned end.
+			if at == s.At || reached(at, s.At) && !ahead {
+				continue
+			}
+			if e.Keys == nil {
+				e.Keys = make(map[string]checkpoint.Position)
+			}
+			e.Keys[key] = at
+			needed = needed || !p.shared && (ahead || !reached(at, c)) // else the checkpoint says enough
+		}
+		if needed {
 			saved.Behind[name] = e
 		}
 	}
@@ -180,6 +196,30 @@ func (p plan) form(live map[string]checkpoint.Entry, ahead bool) checkpoint.Save
 	}
 	maps.Copy(saved.Behind, p.held)
 	return saved
+}
+
+// checkpoint is the one that the places allow.
+func (p plan) checkpoint(c checkpoint.Position, places map[string]standing, ahead bool) checkpoint.Position {
+	best, known, n := checkpoint.ShardEnd, true, 0
+	if ahead {
+		best = c
+	}
+	for _, s := range places {
+		if !s.live && !p.shared && !ahead {
+			continue
+		}
+		n++
+		at := p.place(s.Entry)
+		if !ordered(at) {
+			known = false
+		} else if (at.Compare(best) > 0) == ahead {
+			best = at
+		}
+	}
+	if n == 0 || !known && !ahead || ordered(c) && best.Compare(c) <= 0 {
+		return c
+	}
+	return best
 }
 
 // place is the position of an entry that counts for the checkpoint. On a shared

@@ -199,6 +199,7 @@ func TestForm(t *testing.T) {
 		name       string
 		plan       plan
 		live       entries
+		laggards   []string
 		ahead      bool
 		checkpoint checkpoint.Position
 		behind     entries
@@ -295,7 +296,11 @@ func TestForm(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := tc.plan.form(tc.live, tc.ahead)
+			places := make(map[string]standing)
+			for name, e := range tc.live {
+				places[name] = standing{Entry: e, live: !slices.Contains(tc.laggards, name)}
+			}
+			got := tc.plan.form(tc.plan.taken, places, tc.ahead)
 			if got.Checkpoint != tc.checkpoint {
 				t.Errorf("checkpoint %s, want %s", got.Checkpoint, tc.checkpoint)
 			}

@@ -92,6 +92,8 @@ type Source interface {
 	// covers may come again. Of the shard its id and hash keys are known. It
 	// starts nothing before Read is called.
 	Reader(shard checkpoint.Shard, from checkpoint.Position) Reader
+	// CatchUp reads a shard a second time beside its Reader, by polling.
+	CatchUp(shard checkpoint.Shard, from checkpoint.Position) Reader
 	// Forget says that a shard is no longer read here.
 	Forget(shard string)
 }

@@ -63,17 +63,19 @@ func (s *source) newcomers() map[string]Initial {
 // see by itself what the stream trimmed: times, and the records of some while
 // others begin at the oldest one. The first record of the reading tells.
 type unproven struct {
+	all     []checkpoint.Position // of everybody
 	places  []checkpoint.Position
 	through time.Time // what arrived before it has been read
 	horizon time.Time // as it was when the reading began, the last time; zero: not known
 }
 
-// unproven are the places of a plan that reads from the position from.
-func (p plan) unproven() *unproven {
-	if p.from().IsNumber() {
-		return &unproven{} // the reader sees it
+// newUnproven makes the places of those who are read for from a position on.
+func newUnproven(from checkpoint.Position, places []checkpoint.Position) *unproven {
+	u := &unproven{all: places}
+	if !from.IsNumber() { // else the reader sees it
+		u.places = places
 	}
-	return &unproven{places: p.places()}
+	return u
 }
 
 // gap looks at a batch before anything is appended, and returns the gap before

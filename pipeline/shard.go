@@ -19,25 +19,34 @@ var (
 	errParentBehind     = errors.New("somebody is behind on a parent shard")
 )
 
-// shard serves one lease through one tenure. It is owned by serve; the lease's
-// own goroutine reads the positions beside it.
+// shard serves one lease through one tenure. Three goroutines work on it: one
+// reads the stream into the shard log, one catches up, and one watches the
+// lease, the gates and the commands. The lease's own reads the positions beside
+// them.
 type shard struct {
 	worker *Worker
 	source *epoch
 	tenure *checkpoint.Tenure
 	logger *zap.Logger
+	closed func() // the shard is no longer read here; once
+	orders orders
+	fallen chan struct{} // capacity 1: for catch-up: a member has changed
+	joined chan struct{} // capacity 1: for the reading: likewise
+	stale  stale         // owned by the reading
 
-	reported *Gap   // owned by serve: the last gap, once it is durable
-	closed   func() // the shard is no longer read here; once
-	orders   orders
-
-	mu      sync.Mutex
-	plan    plan
-	cursors []*Cursor         // of the subscribers in plan.starts, in step with served
-	served  []Subscriber      // owned by serve
-	ended   bool              // every cursor has settled the shard to its end
-	ahead   bool              // the worker drained: save the greatest position
-	frozen  *checkpoint.Saved // between two plans: nothing moves
+	mu         sync.Mutex
+	plan       plan
+	members    []*member
+	log        *Log // the shard log; nil: the shard is at its end
+	checkpoint checkpoint.Position
+	final      bool                             // the shard is at its end, and the leases of its children exist
+	atEnd      bool                             // the live members have settled it to its end: nobody joins them any more
+	ahead      bool                             // the worker drains: save the greatest position
+	frozen     *checkpoint.Saved                // before and after: nothing moves
+	reported   []Gap                            // those that are durable
+	letters    map[checkpoint.Position]struct{} // unreadable records that are
+	pins       []*cluster                       // those that hold the log's tail for members who are about to join
+	pinAfter   time.Time                        // not before this does a cluster
 }
 
 // serve reads a shard for the worker's subscribers until it is at its end,
@@ -48,11 +57,12 @@ func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 	if src == nil {
 		return fmt.Errorf("lease %s: its source is not known (yet)", lease.Key)
 	}
-	s := &shard{worker: w, source: src, tenure: t, frozen: &lease.Saved,
+	s := &shard{worker: w, source: src, tenure: t, frozen: &lease.Saved, checkpoint: lease.Checkpoint,
+		fallen: make(chan struct{}, 1), joined: make(chan struct{}, 1),
 		logger: w.logger.With(zap.String("source", src.name), zap.String("shard", lease.Shard))}
 	s.orders = newOrders(lease.Acknowledged)
 	t.Positions(s.obeying)
-	defer w.metrics.serve(src.name, lease.Shard, t)()
+	defer w.metrics.serve(src.name, lease.Shard, s)()
 	s.closed = sync.OnceFunc(func() { src.closed(lease.Shard) })
 	defer s.closed()
 
@@ -128,24 +138,15 @@ func (s *shard) saved() checkpoint.Saved {
 	if s.frozen != nil {
 		return *s.frozen
 	}
-	return s.plan.form(s.live(), s.ahead)
+	saved := s.plan.form(s.checkpoint, s.stand(), s.ahead)
+	s.checkpoint = saved.Checkpoint
+	return saved
 }
 
-// live is where the served subscribers stand. s.mu is held.
-func (s *shard) live() map[string]checkpoint.Entry {
-	live := make(map[string]checkpoint.Entry, len(s.cursors))
-	for i, c := range s.cursors {
-		e := c.place()
-		if s.ended {
-			e = checkpoint.Entry{At: checkpoint.ShardEnd}
-		}
-		live[s.served[i].Name()] = e
-	}
-	return live
-}
-
-// run serves one plan. It says true when the plan is out of date because a
-// gate opened: then nothing is in flight, and saved says where everybody is.
+// run serves the members of one plan until the shard is at its end for everybody,
+// the lease is to be given up, or the tenure is lost. It says true when commands
+// want another plan: then nothing is in flight, and saved says where everybody
+// is.
 func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved, parents []checkpoint.Lease) (bool, error) {
 	p, stopped := makePlan(saved, parents, s.newcomers(), s.worker.shared), s.stoppedNames()
 	for name := range stopped {
@@ -167,10 +168,7 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 				zap.Strings("subscribers", p.left))
 		}
 	}
-	log := newLog(p.from())
-	log.seen = s.source.newSeen(s.logger)
-	defer log.seen.close()
-	s.begin(p, log)
+	s.begin(p, parents)
 	if p.save {
 		if err := s.save(ctx); err != nil {
 			return false, fmt.Errorf("save the roster of %s: %w", lease.Key, err)
@@ -179,78 +177,117 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 
 	attempts, cancelAttempts := context.WithCancelCause(ctx)
 	defer cancelAttempts(nil)
-	for i, d := range s.served {
-		d.Attach(attempts, s.cursors[i])
-	}
-	reading, stopReading := context.WithCancelCause(ctx)
-	var watch sync.WaitGroup
-	watch.Go(func() { stopReading(s.stopReason(reading, lease, p, stopped)) })
-
-	err := s.read(reading, log, lease, p, stopped)
-	stopReading(nil)
-	watch.Wait()
+	s.attach(attempts)
+	working, stop := context.WithCancelCause(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { stop(s.watch(working, attempts, lease, stopped)) })
+	beside.Go(func() { (&catchUp{s: s}).run(working) })
+	err := s.read(working, lease, len(stopped) > 0)
+	stop(nil)
+	beside.Wait()
 	if errors.Is(err, errReplaced) && ctx.Err() == nil {
-		err = s.outlive(ctx, log)
+		err = s.outlive(ctx)
 	}
-	if err != nil && ctx.Err() == nil && (errors.Is(err, errDraining) || errors.Is(err, errGateOpened)) {
+	if (errors.Is(err, errDraining) || errors.Is(err, errCommanded)) && ctx.Err() == nil {
 		s.drain(ctx, cancelAttempts)
 	} else if err != nil {
 		cancelAttempts(err)
 	}
-	for i, d := range s.served {
-		d.Detach(s.cursors[i])
-	}
-	s.freeze()
-	s.worker.budget.release(log.bytes)
+	s.detach()
 	switch {
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
-	case errors.Is(err, errGateOpened):
+	case errors.Is(err, errCommanded):
 		return true, nil
-	case err == nil, errors.Is(err, errDraining):
+	case errors.Is(err, errDraining):
 		return false, nil
 	}
 	return false, err
 }
 
-// begin makes the cursors of a plan.
-func (s *shard) begin(p plan, log *Log) {
+// begin makes the members of a plan. Those that have settled what the checkpoint
+// says read the shard log, the others are behind.
+func (s *shard) begin(p plan, parents []checkpoint.Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.plan, s.cursors, s.served, s.frozen = p, nil, nil, nil
-	s.ended, s.ahead = false, false
+	s.plan, s.members, s.checkpoint, s.frozen = p, nil, p.taken, nil
+	s.log, s.atEnd, s.ahead, s.pins, s.stale = nil, false, false, nil, stale{}
+	if s.final = p.taken == checkpoint.ShardEnd; !s.final {
+		s.log = s.newLog(p.taken)
+	}
 	for _, d := range s.source.subscribers {
-		if start, ok := p.starts[d.Name()]; ok {
-			c := newCursor(s.infoOf(d.Name()), start, s.tenure.Valid)
-			c.put(Main, log.begin(), nil)
-			s.cursors = append(s.cursors, c)
-			s.served = append(s.served, d)
+		m := &member{sub: d}
+		entry, starts := p.starts[d.Name()]
+		if _, shut := p.held[d.Name()]; !starts && !shut {
+			continue // it is through
+		}
+		s.members = append(s.members, m)
+		if !starts {
+			continue
+		}
+		s.admit(m, entry, heldKeys(d.Name(), parents))
+		switch {
+		case entry.At == checkpoint.ShardEnd:
+			m.state = ended
+		case s.log != nil && p.reached(d.Name(), entry.At, p.taken):
+			s.join(m)
 		}
 	}
 }
 
-// freeze keeps what the plan has come to.
-func (s *shard) freeze() {
+// attach gives the members' cursors to their subscribers.
+func (s *shard) attach(attempts context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	saved := s.plan.form(s.live(), s.ahead)
-	s.frozen = &saved
+	for _, m := range s.members {
+		if m.state != held {
+			m.sub.Attach(attempts, m.cursor)
+		}
+	}
 }
 
-// drain lets every subscriber finish what it has begun, for as long as the
-// drain time-out allows; then the attempts in flight are cancelled.
-func (s *shard) drain(ctx context.Context, cancelAttempts context.CancelCauseFunc) {
+// detach ends everything, and keeps what it has come to.
+func (s *shard) detach() {
 	s.mu.Lock()
-	s.ahead = true
+	members := slices.DeleteFunc(slices.Clone(s.members), func(m *member) bool { return m.state == held })
 	s.mu.Unlock()
+	for _, m := range members {
+		m.sub.Detach(m.cursor)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range members {
+		m.cursor.Left(Main) // what is settled ahead of its position is said by key
+		m.cursor.Left(Side)
+	}
+	saved := s.plan.form(s.checkpoint, s.stand(), s.ahead)
+	s.frozen = &saved
+	for _, m := range members {
+		m.cursor.release()
+	}
+	if s.log != nil {
+		s.worker.budget.release(s.log.bytes)
+		s.log.seen.close()
+	}
+}
+
+// newLog makes a log of the shard's.
+func (s *shard) newLog(origin checkpoint.Position) *Log {
+	l := newLog(origin)
+	l.seen = s.source.newSeen(s.logger)
+	return l
+}
+
+// drainAll waits until the members have finished what they have begun.
+func (s *shard) drainAll(ctx context.Context, members []*member, cancelAttempts context.CancelCauseFunc) {
 	ctx, cancel := context.WithTimeout(ctx, s.worker.drainTimeout)
 	defer cancel()
 	var all sync.WaitGroup
-	for i, d := range s.served {
+	for _, m := range members {
 		all.Go(func() {
-			if err := d.Drain(ctx, s.cursors[i]); err != nil {
+			if err := m.sub.Drain(ctx, m.cursor); err != nil {
 				s.logger.Warn("drain given up: some records will be delivered again",
-					zap.String("destination", d.Name()), zap.Error(err))
+					zap.String("destination", m.name()), zap.Error(err))
 			}
 		})
 	}
@@ -260,26 +297,103 @@ func (s *shard) drain(ctx context.Context, cancelAttempts context.CancelCauseFun
 	}
 }
 
-// read appends the shard's records to the log until the shard's end is
-// settled and saved (nil), a record can neither be read nor dead-lettered, or
-// ctx ends.
-func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p plan, stopped map[string]bool) error {
-	if len(p.starts) == 0 {
-		if lease.Finished() && !s.source.anyOf(p.held) && len(stopped) == 0 {
+// errNobodyLive pauses the reading: nobody reads the shard log.
+var errNobodyLive = errors.New("nobody reads the shard log")
+
+// read reads the shard until everybody has settled it to its end, a record can
+// neither be read nor dead-lettered, or ctx ends. stopped: there is somebody who
+// waits for a command.
+func (s *shard) read(ctx context.Context, lease checkpoint.Lease, stopped bool) error {
+	err := errNobodyLive
+	for errors.Is(err, errNobodyLive) && !s.finished() {
+		if err = s.base(ctx); err == nil {
+			err = s.readLog(ctx, lease)
+		}
+	}
+	if err != nil && !errors.Is(err, errNobodyLive) {
+		return err
+	}
+	for stopped || !s.settled() { // the shard is at its end; those behind are on their way
+		if !s.pause(ctx) {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// pause returns when a member may have changed; false: ctx has ended.
+func (s *shard) pause(ctx context.Context) bool {
+	t := time.NewTimer(idleLook)
+	defer t.Stop()
+	select {
+	case <-s.joined:
+	case <-t.C:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// base returns when somebody reads the shard log. When nobody does, the
+// laggards that are the least behind, and can take records, begin it anew.
+func (s *shard) base(ctx context.Context) error {
+	for !s.anyLive() {
+		if s.rebase() {
 			return nil
 		}
-		<-ctx.Done()
-		return context.Cause(ctx)
+		if !s.pause(ctx) {
+			return context.Cause(ctx)
+		}
 	}
-	w := s.worker
-	reader := s.source.config.Source.Reader(checkpoint.Shard{ID: lease.Shard, HashFrom: lease.HashFrom, HashTo: lease.HashTo}, p.from())
+	return nil
+}
+
+func (s *shard) rebase() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var first []*member
+	var at checkpoint.Position
+	for _, m := range s.of(behind) {
+		if !m.sub.Wants() {
+			continue
+		}
+		switch p := m.cursor.place().At; {
+		case len(first) == 0 || p.Compare(at) > 0:
+			first, at = []*member{m}, p
+		case p == at:
+			first = append(first, m)
+		}
+	}
+	if len(first) == 0 {
+		return false
+	}
+	s.unpin(time.Now())
+	s.worker.budget.release(s.log.free())
+	s.log.seen.close()
+	s.log = s.newLog(at)
+	for _, m := range first {
+		m.sub.Leave(m.cursor, Main) // of a catch-up
+		s.join(m)
+		m.sub.Wake(m.cursor)
+	}
+	return true
+}
+
+// readLog reads the shard into its log while there is somebody who reads that.
+func (s *shard) readLog(ctx context.Context, lease checkpoint.Lease) error {
+	w, log := s.worker, s.log
+	places := s.liveplaces()
+	reader := s.source.config.Source.Reader(checkpoint.Shard{ID: lease.Shard, HashFrom: lease.HashFrom, HashTo: lease.HashTo}, log.head.Position)
 	defer reader.Close()
-	unproven := p.unproven()
+	unproven := newUnproven(log.head.Position, places)
 	for {
 		if err := reader.Wait(ctx); err != nil {
 			return context.Cause(ctx)
 		}
-		if err := w.budget.reserve(ctx, log, readBytes); err != nil {
+		if !s.anyLive() {
+			return errNobodyLive
+		}
+		if err := w.budget.reserve(ctx, log, readBytes, s.relieve); err != nil {
 			return err
 		}
 		if !s.tenure.Valid() { // the process stood still: a new owner's subscription is not to be taken from it
@@ -289,7 +403,7 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 		before := log.bytes
 		batch, err := reader.Read(ctx)
 		if errors.Is(err, ErrShardGone) {
-			batch, err = s.gone(ctx, log, lease, p)
+			batch, err = s.gone(ctx, log, lease)
 		}
 		var unkept error
 		if err == nil && !batch.Continues {
@@ -299,7 +413,7 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 			batch.Gap = unproven.gap(batch, s.source.source)
 		}
 		if err == nil && unkept == nil && batch.Gap != nil {
-			unkept = s.gap(ctx, p, *batch.Gap)
+			unkept = s.gap(ctx, places, *batch.Gap)
 		}
 		if err == nil && unkept == nil {
 			unkept = s.append(ctx, log, batch.Records)
@@ -312,6 +426,9 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 			return unkept
 		}
 		s.source.read(lease.Shard, err)
+		if upTo := s.stale.pass(log.head.Index); upTo > log.passed.Load() {
+			s.parkStale(upTo, len(log.byKey))
+		}
 		if err != nil || !batch.End {
 			continue
 		}
@@ -319,33 +436,51 @@ func (s *shard) read(ctx context.Context, log *Log, lease checkpoint.Lease, p pl
 	}
 }
 
+// liveplaces are the positions of those who read the shard log.
+func (s *shard) liveplaces() []checkpoint.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var places []checkpoint.Position
+	for _, m := range s.of(live) {
+		places = append(places, m.cursor.place().At)
+	}
+	return places
+}
+
+// stale remembers how far the log was some time ago.
+type stale struct {
+	marks []mark
+	upTo  uint64
+}
+
+type mark struct {
+	at   time.Time
+	head uint64
+}
+
+// pass notes the head of now, and returns the one of parkAfter ago.
+func (s *stale) pass(head uint64) uint64 {
+	now := time.Now()
+	for len(s.marks) > 0 && now.Sub(s.marks[0].at) >= parkAfter {
+		s.upTo, s.marks = s.marks[0].head, s.marks[1:]
+	}
+	if n := len(s.marks); n == 0 || now.Sub(s.marks[n-1].at) >= parkAfter/8 {
+		s.marks = append(s.marks, mark{now, head})
+	}
+	return s.upTo
+}
+
 // wakeEvery is how many records are appended before the subscribers are woken.
 const wakeEvery = 64
 
-// append describes records, appends them, and wakes the subscribers. After an
+// append describes records, appends them, and wakes the live members. After an
 // error the record that it is about, and those behind it, are not appended.
 func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
-	info := s.info()
 	for i := range records {
-		r := &records[i]
-		skipped := false
-		var err error
-		if r.Blank {
-			skipped = true
-		} else if r.Description, err = s.source.config.Describe(r.PartitionKey, r.Data); err != nil {
-			s.wake() // what is before it does not wait for its dead letter
-			if err := s.source.unreadable(ctx, s, *r, err); err != nil {
-				return err
-			}
-			skipped = true
-		} else if r.Fallback != "" {
-			s.worker.metrics.keyless.WithLabelValues(s.source.name, r.Fallback).Inc()
+		if err := s.describe(ctx, log, &records[i]); err != nil {
+			return err
 		}
-		if !skipped {
-			r.Identity = info.Identity(r.Position)
-		}
-		log.append(*r, skipped)
-		s.tenure.Appended(int64(len(r.Data)))
+		s.tenure.Appended(int64(len(records[i].Data)))
 		if (i+1)%wakeEvery == 0 || i+1 == len(records) {
 			s.wake()
 		}
@@ -353,14 +488,68 @@ func (s *shard) append(ctx context.Context, log *Log, records []Record) error {
 	return nil
 }
 
+// describe describes a record and appends it to a log. One that cannot be read
+// goes to the dead letters of its source, once in a tenure: nobody knows who has
+// read it before.
+func (s *shard) describe(ctx context.Context, log *Log, r *Record) error {
+	skipped := r.Blank
+	var err error
+	if r.Blank {
+		// Nothing to say of it.
+	} else if r.Description, err = s.source.config.Describe(r.PartitionKey, r.Data); err != nil {
+		skipped = true
+		s.wake() // what is before it does not wait for its dead letter
+		if !s.lettered(r.Position) {
+			if err := s.source.unreadable(ctx, s, *r, err); err != nil {
+				return err
+			}
+			s.letter(r.Position)
+		}
+	} else if r.Fallback != "" {
+		s.worker.metrics.keyless.WithLabelValues(s.source.name, r.Fallback).Inc()
+	}
+	if !skipped {
+		info := s.info()
+		r.Identity = info.Identity(r.Position)
+	}
+	log.append(*r, skipped)
+	return nil
+}
+
+// maxLettered bounds the unreadable records that a tenure remembers.
+const maxLettered = 10_000
+
+func (s *shard) lettered(at checkpoint.Position) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, is := s.letters[at]
+	return is
+}
+
+func (s *shard) letter(at checkpoint.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.letters) >= maxLettered {
+		clear(s.letters)
+	}
+	if s.letters == nil {
+		s.letters = make(map[checkpoint.Position]struct{})
+	}
+	s.letters[at] = struct{}{}
+}
+
 func (s *shard) info() ShardInfo {
 	return ShardInfo{Source: s.source.name, Stream: s.source.stream, Shard: s.tenure.Lease().Shard}
 }
 
-// wake wakes the subscribers.
+// wake wakes the live members.
 func (s *shard) wake() {
-	for i, d := range s.served {
-		d.Wake(s.cursors[i])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.members {
+		if m.state == live {
+			m.sub.Wake(m.cursor)
+		}
 	}
 }
 

@@ -18,7 +18,8 @@ type Subscriber interface {
 	Wake(c *Cursor)
 	// Leave ends one of c's ways: nothing more is taken on it, its lanes are
 	// dropped, or kept (Cursor.Keep), and Cursor.Left is called, all before it
-	// returns. It does not wait for what is in flight. Never blocks.
+	// returns. It does not wait for what is in flight. The way Kept means the lanes
+	// that were kept: they are dropped. Never blocks.
 	Leave(c *Cursor, way Way)
 	// Park parks the keys whose first unsettled records on the main way are at or
 	// below an index, by Cursor.Park and PassHeld, if they are most at most and
@@ -29,6 +30,8 @@ type Subscriber interface {
 	// if they were read. One that is down does not: that costs no reads. Never
 	// blocks.
 	Wants() bool
+	// Busy says whether anything of c is in flight. Never blocks.
+	Busy(c *Cursor) bool
 	// Drain begins no record above the highest on the main way that was begun
 	// (attempted or settled), and none of parked keys, and returns nil when
 	// everything on the main way up to that one is settled, so

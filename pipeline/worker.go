@@ -41,7 +41,9 @@ type Worker struct {
 	failover     time.Duration
 	drainTimeout time.Duration
 	shared       bool
-	budget       *budget
+	budget       *budget // of the shard logs
+	catchUps     *budget // of the logs of catch-up
+	room         *room   // of what lanes keep that no log has any more
 	holder       *checkpoint.Holder
 	desired      *desired
 	sources      []*source
@@ -53,16 +55,15 @@ type Worker struct {
 }
 
 var (
-	errDraining   = errors.New("the lease is to be given up")
-	errGateOpened = errors.New("a gate opened")
-	errNotYet     = errors.New("not reached yet")
+	errDraining = errors.New("the lease is to be given up")
+	errNotYet   = errors.New("not reached yet")
 )
 
 // NewWorker wires a worker; it starts nothing.
 func NewWorker(c Config) *Worker {
 	w := &Worker{
 		store: bounded{checkpoint.Measure(c.Store, c.LeaseMetrics), c.Failover / 2}, format: c.Format, failover: c.Failover, drainTimeout: c.DrainTimeout, shared: c.SharedWithKCL,
-		budget: newBudget(c.Window), metrics: c.Metrics, logger: c.Logger, table: errNotYet,
+		budget: newBudget(c.Window), catchUps: newBudget(readBytes + max(c.Window/2, readAhead)), room: &room{limit: c.Window / 8}, metrics: c.Metrics, logger: c.Logger, table: errNotYet,
 	}
 	w.metrics.watch(w.budget)
 	w.desired = newDesired(w.store, c.Sources, c.Metrics, c.Logger)
@@ -262,51 +263,4 @@ func (w *Worker) parentKnown(ctx context.Context, s *epoch, child, parent string
 		return fmt.Errorf("shard %s is not listed yet", child)
 	}
 	return nil
-}
-
-// stopReason waits for what ends a plan: the lease is to be given up, or a
-// gate of one of the worker's subscribers has opened, or commands want it
-// otherwise.
-func (s *shard) stopReason(ctx context.Context, lease checkpoint.Lease, p plan, stopped map[string]bool) error {
-	var tick <-chan time.Time
-	if s.source.anyOf(p.held) {
-		ticker := time.NewTicker(s.worker.failover / 3)
-		defer ticker.Stop()
-		tick = ticker.C
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-s.tenure.Draining():
-			return errDraining
-		case <-s.source.over:
-			return errReplaced
-		case <-tick:
-			if s.worker.gateOpened(s.source, lease, p) {
-				return errGateOpened
-			}
-		case <-s.orders.news:
-			if s.changed(stopped) {
-				return errGateOpened
-			}
-		}
-	}
-}
-
-// gateOpened looks at the last scan of the leases.
-func (w *Worker) gateOpened(s *epoch, lease checkpoint.Lease, p plan) bool {
-	all := w.holder.Snapshot()
-	var parents []checkpoint.Lease
-	for _, id := range lease.Parents {
-		if q, ok := all[s.leaseKey(id)]; ok {
-			parents = append(parents, q)
-		}
-	}
-	for name := range p.held {
-		if _, ours := s.initials[name]; ours && gateOpen(name, parents, w.shared) {
-			return true
-		}
-	}
-	return false
 }

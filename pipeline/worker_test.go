@@ -124,6 +124,10 @@ func (t *tape) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline
 	return r
 }
 
+func (t *tape) CatchUp(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
+	return t.Reader(shard, from)
+}
+
 type tapeReader struct {
 	tape    *tape
 	shard   string
@@ -245,6 +249,8 @@ func (i *inbox) Leave(c *pipeline.Cursor, way pipeline.Way) {
 }
 
 func (i *inbox) Park(*pipeline.Cursor, uint64, int) bool { return false }
+
+func (i *inbox) Busy(*pipeline.Cursor) bool { return false }
 
 func (i *inbox) Wants() bool {
 	i.mu.Lock()

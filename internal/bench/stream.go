@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -40,16 +41,22 @@ func (s *stream) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) 
 	return shards, time.Now(), nil
 }
 
-func (s *stream) Reader(shard checkpoint.Shard, _ checkpoint.Position) pipeline.Reader {
-	return &endless{stream: s, shard: shard.ID, rng: rand.New(rand.NewPCG(1, uint64(len(shard.ID))))}
+func (s *stream) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
+	e := &endless{stream: s, shard: shard.ID}
+	if n, err := strconv.ParseInt(from.Sequence, 10, 64); err == nil {
+		e.n = n - firstSequence
+	}
+	return e
 }
+
+// firstSequence is the sequence number before a shard's first record.
+const firstSequence = 49600000000000000
 
 // endless reads a shard that never ends. The log's budget paces it.
 type endless struct {
 	stream *stream
 	shard  string
 	n      int64
-	rng    *rand.Rand
 	next   time.Time // with a pace: of the next record
 }
 
@@ -78,11 +85,16 @@ func (e *endless) Read(context.Context) (pipeline.Batch, error) {
 	for i := range records {
 		e.n++
 		records[i] = pipeline.Record{
-			Position:     checkpoint.Number(fmt.Sprint(49600000000000000+e.n), 0),
-			PartitionKey: e.shard[len(e.shard)-2:] + fmt.Sprint(e.rng.IntN(e.stream.keys)),
+			Position:     checkpoint.Number(strconv.FormatInt(firstSequence+e.n, 10), 0),
+			PartitionKey: e.shard[len(e.shard)-2:] + strconv.FormatUint(uint64(e.n)*0x9e3779b97f4a7c15>>32%uint64(e.stream.keys), 10),
 			Data:         e.stream.bodies[e.n%int64(len(e.stream.bodies))],
 			Arrival:      now,
 		}
 	}
 	return pipeline.Batch{Records: records, Continues: e.n > int64(len(records))}, nil
+}
+
+// CatchUp implements pipeline.Source.
+func (s *stream) CatchUp(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
+	return s.Reader(shard, from)
 }

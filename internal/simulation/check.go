@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -64,8 +65,8 @@ func (c *checker) wrote(x write) {
 		c.broken("P2", "a lease %s is written, for a shard that does not exist", x.key)
 		return
 	}
-	c.world.logf("%s %s %s: counter %d owner %q handing over %q checkpoint %s roster %v behind %v", x.process.id, x.op, h.name(),
-		x.after.Counter, x.after.Owner, x.after.HandingOver, c.short(x.after.Checkpoint), x.after.Roster, c.entries(x.after.Behind))
+	c.world.logf("%s %s %s: counter %d owner %q handing over %q checkpoint %s roster %v behind %v acknowledged %d", x.process.id, x.op, h.name(),
+		x.after.Counter, x.after.Owner, x.after.HandingOver, c.short(x.after.Checkpoint), x.after.Roster, c.entries(x.after.Behind), x.after.Acknowledged)
 	h.leased = true
 	c.owner(x, h)
 	if !x.still {
@@ -185,8 +186,9 @@ func (c *checker) rosters(x write, h *shard) {
 		if c.leaves(name) || name == checkpoint.Nobody {
 			continue
 		}
-		// Whoever is first listed on a finished shard has no claim to it.
-		if x.before.Finished() && c.starts[name].latest {
+		// Whoever is first listed on a finished shard has no claim to it; that may
+		// be one whose lease is made again for a replay.
+		if (x.before.Finished() || x.op == "create" && x.after.Finished()) && c.starts[name].latest {
 			continue
 		}
 		// Nor who came when its lease was gone, which is made again for a replay.
@@ -346,7 +348,11 @@ func (c *checker) short(p checkpoint.Position) string {
 func (c *checker) entries(behind map[string]checkpoint.Entry) []string {
 	var all []string
 	for name, e := range behind {
-		all = append(all, fmt.Sprint(name, "=", c.short(e.At)))
+		text := fmt.Sprint(name, "=", c.short(e.At))
+		for _, key := range slices.Sorted(maps.Keys(e.Keys)) {
+			text += fmt.Sprint(" ", key, "=", c.short(e.Keys[key]))
+		}
+		all = append(all, text)
 	}
 	slices.Sort(all)
 	return all

@@ -170,6 +170,7 @@ func (d *Destination) Drain(ctx context.Context, c *pipeline.Cursor) error {
 	}
 	begun := a.begun
 	a.limit = begun
+	c.PassHeld(begun) // parked keys go on elsewhere
 	for {
 		if deadline, ok := ctx.Deadline(); ok {
 			a.limit = min(a.limit, d.stuck(a, deadline)-1)

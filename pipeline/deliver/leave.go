@@ -51,6 +51,9 @@ func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
 		return false // it is not a few keys
 	}
 	d.takeTo(a, upTo) // what was not even taken may be stuck, too
+	if !c.Moves() {
+		return false // nothing goes on
+	}
 	var stuck []*lane
 	for _, l := range a.lanes {
 		if l.entry.Index > upTo || c.Way(l.entry) != pipeline.Main {
@@ -95,7 +98,7 @@ func (d *Destination) Wants() bool {
 	return !slices.ContainsFunc(d.waiting, func(l *lane) bool { return l.letter == nil }) // it probes when it is due
 }
 
-// Busy says whether anything of c is in flight.
+// Busy implements pipeline.Subscriber.
 func (d *Destination) Busy(c *pipeline.Cursor) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

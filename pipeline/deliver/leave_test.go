@@ -200,6 +200,12 @@ func TestPark(t *testing.T) {
 		sleep(ctx, time.Hour)
 		return deliver.Answer{Reason: deliver.ReasonDelivered}
 	}
+	hangsAlone := func(ctx context.Context, a attempt) deliver.Answer {
+		if a.key == "stuck" {
+			return hangs(ctx, a)
+		}
+		return deliver.Answer{Reason: deliver.ReasonDelivered}
+	}
 	for _, c := range []struct {
 		name   string
 		config deliver.Config
@@ -214,8 +220,9 @@ func TestPark(t *testing.T) {
 			config: deliver.Config{OnExhausted: deliver.ExhaustedHoldKey, Retry: deliver.RetryPolicy{MaxAttempts: 1}}},
 		{name: "a key that a command holds", most: 1, want: true,
 			before: func(s *shore) { s.Hold(false, map[string]bool{"stuck": true}) }},
-		{name: "keys with limits of their own", most: 2, want: true, config: deliver.Config{KeyRateLimit: .01}},
-		{name: "attempts that hang", answer: hangs, most: 10, want: true, config: deliver.Config{Timeout: 2 * time.Hour}},
+		{name: "every key at its limit", most: 2, config: deliver.Config{KeyRateLimit: .01}},
+		{name: "a key whose attempts hang", answer: hangsAlone, most: 10, want: true, config: deliver.Config{Timeout: 2 * time.Hour}},
+		{name: "all attempts hang", answer: hangs, most: 10, config: deliver.Config{Timeout: 2 * time.Hour}},
 		{name: "all are slow", answer: hangs, most: 10, config: deliver.Config{Timeout: 2 * time.Hour, Concurrency: 1}},
 		{name: "a limit of all", most: 10, config: deliver.Config{RateLimit: .01}},
 		{name: "a command holds all", most: 10, before: func(s *shore) { s.Hold(true, nil) }},
@@ -277,7 +284,7 @@ func TestDrainBeginsNothingOfParkedKeys(t *testing.T) {
 			return deliver.Answer{Reason: deliver.ReasonDelivered}
 		}}
 		s := newShore(begin(t, deliver.Config{Transport: r, Timeout: time.Minute}))
-		s.put("stuck", "slow")
+		s.put("stuck", "slow", "quick")
 		synctest.Wait()
 		if !s.Park(s.cursor, 1, 1) {
 			t.Fatal("not parked")
@@ -288,8 +295,8 @@ func TestDrainBeginsNothingOfParkedKeys(t *testing.T) {
 		if err := s.Drain(ctx, s.cursor); err != nil || time.Since(start) != 15*time.Second {
 			t.Errorf("Drain: %v after %s, want nil after 15s", err, time.Since(start))
 		}
-		if n := len(r.of("stuck", deliver.ReasonDelivered)); n != 0 || s.cursor.Through() != 2 {
-			t.Errorf("%d deliveries of the parked key, settled through %d; want 0 and 2", n, s.cursor.Through())
+		if n := len(r.of("stuck", deliver.ReasonDelivered)); n != 0 || s.cursor.Through() != 3 {
+			t.Errorf("%d deliveries of the parked key, settled through %d; want 0 and 3", n, s.cursor.Through())
 		}
 	})
 }

@@ -105,39 +105,96 @@ var mutants = []mutant{
 		{"pipeline", `	case !listed(child):`, `	case false && !listed(child):`},
 	}},
 	{"a shard ends before its records are settled", []change{
-		{"pipeline", `	if err := s.worker.budget.settled(ctx, log); err != nil {
-		return err
-	}
-`, ``},
+		{"pipeline", `		if m.cursor.through() == log.head.Index {
+`, `		if true {
+`},
 	}},
 	{"a shard is at its end before its children have leases", []change{
-		{"pipeline", `	if !lease.Finished() {
-		if err := s.createChildren(ctx, lease, children); err != nil {
-			return err
-		}
+		{"pipeline", `	if err := s.createChildren(ctx, lease, children); err != nil {
+		return err
 	}
 	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
-	if err := s.save(ctx); err != nil {
-		return fmt.Errorf("save the end of %s: %w", lease.Key, err)
-	}
 `, `	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
-	if err := s.save(ctx); err != nil {
-		return fmt.Errorf("save the end of %s: %w", lease.Key, err)
-	}
-	if err := s.createChildren(ctx, lease, children); err != nil {
+`},
+		{"pipeline", `	s.logger.Info("shard finished", zap.Int("children", len(children)))
+`, `	if err := s.createChildren(ctx, lease, children); err != nil {
 		return err
 	}
 `},
 	}},
-	{"gates are ignored", []change{
-		{"pipeline", `		if _, behind := p.Behind[name]; behind {
-			return false
+	{"a laggard is put at the checkpoint", []change{
+		{"pipeline", `		if needed {
+			saved.Behind[name] = e
 		}
-`, ``},
+`, `		if needed && s.live {
+			saved.Behind[name] = e
+		}
+`},
+	}},
+	{"parked keys are not saved", []change{
+		{"pipeline", `			e.Keys[key] = at
+			needed = needed`, `			needed = needed`},
+	}},
+	{"a parked key goes on before what was passed of it", []change{
+		{"pipeline", `if p.lane || p.gate || p.behind(at) {`, `if p.lane || p.gate {`},
+	}},
+	{"a parked key's records beyond the main way's place are given twice", []change{
+		{"pipeline", `		case !p.passed.Covers(e.Position, e.Arrival):
+`, `		case false:
+`},
+	}},
+	{"a laggard joins the shard log behind what it lacks", []change{
+		{"pipeline", `if now.Before(m.rejoins) || !reached(m.cursor.place().At, cl.pin.taken.Position) {`, `if now.Before(m.rejoins) {`},
+	}},
+	{"the shard log does not wait for those who join it", []change{
+		{"pipeline", `	w := newWalk(l, l.tail)
+	l.walks = append(l.walks, w)
+`, `	w := newWalk(l, l.head)
+	l.walks = append(l.walks, w)
+`},
+	}},
+	{"a subscriber that leaves forgets what it has settled ahead", []change{
+		{"pipeline", `	c.main, c.start, c.ahead, c.released = nil, at, ahead, nil
+`, `	c.main, c.start, c.ahead, c.released = nil, at, nil, nil
+`},
+	}},
+	{"a subscriber that leaves counts as through with what it has taken", []change{
+		{"pipeline", `	w, at := c.main, c.settledThrough()
+`, `	w, at := c.main, c.main.taken.Position
+`},
+	}},
+	{"attempts go on when their way has ended, and so does the key", []change{
+		{"pipeline/deliver", `		} else if (must || l.attempts > 0) && c.Keep(l.entry, must) {
+			continue
+		}
+`, `		}
+`},
+	}},
+	{"gates of keys are ignored", []change{
+		{"pipeline", `	p.gate = true
+	c.special.Store(true)
+`, `	c.special.Store(true)
+`},
+	}},
+	{"a shard is at its end with parked keys forgotten", []change{
+		{"pipeline", `	c.start, c.ahead = checkpoint.ShardEnd, nil
+`, `	c.start, c.ahead = checkpoint.ShardEnd, nil
+	clear(c.parked)
+`},
+	}},
+	{"a catch-up goes on behind records that it did not append", []change{
+		{"pipeline", `		cl.over = true // the next read would begin behind what was not appended
+		return
+	}
+`, `		return
+	}
+	if len(batch.Records) > 1 && batch.Records[0].Position.Sub%7 == 3 {
+		batch.Records = batch.Records[1:]
+	}
+`},
+	}},
+	{"gates are ignored", []change{
+		{"pipeline", `if e, behind := p.Behind[name]; behind && (shared || e.At != checkpoint.ShardEnd) {`, `if false {`},
 	}},
 	{"gates ignore the parents' rosters", []change{
 		{"pipeline", `if len(p.Roster) > 0 && !slices.Contains(p.Roster, name) {`, `if false {`},

@@ -100,14 +100,46 @@ func (s *shard) settled() bool {
 // few keys of a member hold it up, they are parked. Where a member holds it up
 // and a faster one would wait for it, it leaves. If nobody is faster, all wait.
 func (s *shard) relieve(log *Log) {
+	now := time.Now()
+	if !s.patience.over(now) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	through := log.passed.Load()
 	if slices.ContainsFunc(s.pins, func(cl *cluster) bool { return cl.pin.taken.Index <= through }) {
-		s.unpin(time.Now())
+		s.unpin(now)
 	}
 	half := through + (log.head.Index-through+1)/2
-	s.makeWay(half, len(log.byKey), time.Now())
+	s.makeWay(half, len(log.byKey), now)
+}
+
+// patience is for how long in all a reader has waited for room. A moment costs
+// less than to read again for whoever makes way; many moments are somebody who
+// is slower than the stream.
+type patience struct {
+	last time.Time // when it last waited
+	used time.Duration
+}
+
+const (
+	// mostPatience is for how long a reader waits before somebody makes way.
+	mostPatience = 250 * time.Millisecond
+	// patienceBack is after how long without waiting it is as at first.
+	patienceBack = 2 * time.Second
+)
+
+// over says whether the reader has waited for long enough. It is called every
+// relieveEvery while it waits.
+func (p *patience) over(now time.Time) bool {
+	switch since := now.Sub(p.last); {
+	case since > patienceBack:
+		p.used = 0
+	default:
+		p.used += min(since, relieveEvery)
+	}
+	p.last = now
+	return p.used >= mostPatience
 }
 
 // makeWay parks or takes off the shard log whatever of the live members has not

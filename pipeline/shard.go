@@ -32,7 +32,9 @@ type shard struct {
 	orders orders
 	fallen chan struct{} // capacity 1: for catch-up: a member has changed
 	joined chan struct{} // capacity 1: for the reading: likewise
-	stale  stale         // owned by the reading
+
+	stale    stale    // owned by the reading
+	patience patience // likewise
 
 	mu         sync.Mutex
 	plan       plan

@@ -63,7 +63,7 @@ func TestReload(t *testing.T) {
 		}
 		return accept()
 	})
-	config := s.config(settings{destinations: []destinationSettings{
+	config := s.config(settings{failover: 10 * time.Second, destinations: []destinationSettings{
 		{receiver: slow, more: "timeout: 11s, concurrency: 16"},
 		{receiver: moved},
 		{receiver: locked, more: `auth: {type: bearer, token: wrong}`}}})

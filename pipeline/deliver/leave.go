@@ -41,13 +41,18 @@ func (d *Destination) Leave(c *pipeline.Cursor, way pipeline.Way) {
 	d.kick()
 }
 
-// Park implements pipeline.Subscriber. A lane that waits for its first turn is
-// not stuck: then the whole destination is slow.
+// stuckAfter is for how long an attempt is in flight before its key is stuck.
+const stuckAfter = 250 * time.Millisecond
+
+// Park implements pipeline.Subscriber. A lane that waits for its first turn, or
+// whose attempt has just begun, is not stuck: then the whole destination is slow,
+// or all will be well in a moment.
 func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a := d.attached[c]
-	if a == nil || d.stopped() || d.pace.every > 0 && d.ready.n > 0 && d.pace.tokens(time.Now()) == 0 {
+	now := time.Now()
+	if a == nil || d.stopped() || d.pace.every > 0 && d.ready.n > 0 && d.pace.tokens(now) == 0 {
 		return false // it is not a few keys
 	}
 	d.takeTo(a, upTo) // what was not even taken may be stuck, too
@@ -59,7 +64,7 @@ func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
 		if l.entry.Index > upTo || c.Way(l.entry) != pipeline.Main {
 			continue
 		}
-		if l.place == ready && l.attempts == 0 && l.letter == nil {
+		if l.letter == nil && (l.place == ready && l.attempts == 0 || l.place == flying && now.Sub(l.last) < stuckAfter) {
 			return false
 		}
 		stuck = append(stuck, l)

@@ -211,6 +211,7 @@ func TestPark(t *testing.T) {
 		config deliver.Config
 		answer func(context.Context, attempt) deliver.Answer
 		before func(s *shore)
+		after  time.Duration // of the first attempts
 		most   int
 		want   bool
 	}{
@@ -221,7 +222,8 @@ func TestPark(t *testing.T) {
 		{name: "a key that a command holds", most: 1, want: true,
 			before: func(s *shore) { s.Hold(false, map[string]bool{"stuck": true}) }},
 		{name: "every key at its limit", most: 2, config: deliver.Config{KeyRateLimit: .01}},
-		{name: "a key whose attempts hang", answer: hangsAlone, most: 10, want: true, config: deliver.Config{Timeout: 2 * time.Hour}},
+		{name: "a key whose attempts hang", answer: hangsAlone, after: time.Second, most: 10, want: true, config: deliver.Config{Timeout: 2 * time.Hour}},
+		{name: "an attempt that has just begun", answer: hangsAlone, after: 200 * time.Millisecond, most: 10, config: deliver.Config{Timeout: 2 * time.Hour}},
 		{name: "all attempts hang", answer: hangs, most: 10, config: deliver.Config{Timeout: 2 * time.Hour}},
 		{name: "all are slow", answer: hangs, most: 10, config: deliver.Config{Timeout: 2 * time.Hour, Concurrency: 1}},
 		{name: "a limit of all", most: 10, config: deliver.Config{RateLimit: .01}},
@@ -237,6 +239,7 @@ func TestPark(t *testing.T) {
 					c.before(s)
 				}
 				s.put("stuck", "other", "stuck", "stuck", "other")
+				time.Sleep(c.after)
 				synctest.Wait()
 				if got := s.Park(s.cursor, 5, c.most); got != c.want {
 					t.Fatalf("Park: %v, want %v; state %+v", got, c.want, s.State())

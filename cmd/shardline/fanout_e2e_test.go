@@ -65,6 +65,7 @@ func TestFanOut(t *testing.T) {
 	if on := third.sample(`shardline_consumers_fan_out{source="hotels-0"}`); on != "1" {
 		t.Errorf("fan_out is %s, want 1", on)
 	}
+	s.awaitLeases("no lease is on its way", ownedBy(2, second, third))
 	second.stop()
 	third.stop()
 	for _, r := range s.receivers {

@@ -21,6 +21,7 @@ type catchUp struct {
 	clusters []*cluster
 	next     int       // whose turn it is
 	due      time.Time // of the next read
+	expires  time.Time // when it is to look for what the stream is about to trim
 }
 
 // cluster is a place at which catch-up reads, and who is there.
@@ -34,6 +35,7 @@ type cluster struct {
 	through  uint64              // how far its log was free when it last got smaller
 	moved    time.Time           // when that was
 	last     checkpoint.Position // the last record that was read
+	complete time.Time           // what arrived before it was read; zero: not known
 	fresh    bool                // nothing was read yet: it may reach those who wait for a place
 	tip      bool
 	end      bool
@@ -52,7 +54,7 @@ const (
 	// reading three of the five calls a second that the service allows.
 	catchUpPause = 500 * time.Millisecond
 	// look is how often catch-up looks at those whom it serves.
-	look = 50 * time.Millisecond
+	look = 100 * time.Millisecond
 	// idleLook is how often it looks whether somebody who is behind can take
 	// records again.
 	idleLook = time.Second
@@ -65,6 +67,10 @@ const (
 func (c *catchUp) run(ctx context.Context) {
 	defer c.close()
 	for ctx.Err() == nil {
+		if now := time.Now(); !now.Before(c.expires) {
+			c.s.expire(c.s.source.retention())
+			c.expires = now.Add(expireEvery)
+		}
 		outside := c.place(ctx)
 		c.settle()
 		if cl := c.turn(); cl != nil {
@@ -116,14 +122,22 @@ func (c *catchUp) demands() []demand {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ds []demand
+	r := s.source.retention()
 	for _, m := range s.members {
 		if m.state == held {
 			continue
 		}
 		main, keys := m.cursor.wants()
 		main = main && m.state == behind
-		if !main && len(keys) == 0 || !m.sub.Wants() {
+		if !main && len(keys) == 0 {
 			continue
+		}
+		if !m.sub.Wants() { // what the stream is about to trim is saved all the same
+			before := m.saves(r)
+			main = main && m.since.Before(before)
+			if !m.keys.Before(before) {
+				keys = nil
+			}
 		}
 		if main {
 			ds = append(ds, demand{m: m, way: Main, at: m.cursor.place().At})
@@ -294,6 +308,9 @@ func (c *catchUp) read(ctx context.Context, cl *cluster) {
 		cl.last = batch.Records[n-1].Position
 	}
 	cl.fresh = false
+	if batch.Tip {
+		cl.complete = s.source.retention().at
+	}
 	cl.tip, cl.end = batch.Tip, batch.End && !cl.over
 	cl.wake()
 }
@@ -312,8 +329,31 @@ func (c *catchUp) settle() {
 		c.s.worker.catchUps.release(cl.log.free())
 		cl.side = slices.DeleteFunc(cl.side, func(m *member) bool { return !m.cursor.on(Side, cl.log) || c.sideThrough(cl, m) })
 		cl.main = slices.DeleteFunc(cl.main, func(m *member) bool { return !m.cursor.on(Main, cl.log) || c.mainThrough(cl, m) })
+		c.look(cl)
 		c.joining(cl)
 		c.relieve(cl)
+	}
+}
+
+// look notes how old what the members of a cluster lack is.
+func (c *catchUp) look(cl *cluster) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if cl.fresh {
+		return
+	}
+	for _, m := range cl.main {
+		m.look()
+		if _, lacks := m.cursor.oldest(); !lacks && cl.complete.After(m.since) {
+			m.since = cl.complete
+		}
+	}
+	for _, m := range cl.side {
+		if at, lacks := m.cursor.oldestOfKeys(); lacks {
+			m.keys = at
+		} else if cl.complete.After(m.keys) {
+			m.keys = cl.complete
+		}
 	}
 }
 
@@ -466,10 +506,16 @@ func (c *catchUp) retire(waiting bool) {
 	})
 }
 
-// wanted says whether somebody in a cluster can take records: who is down keeps
-// what it has in its lanes, and costs no reads and no memory.
+// wanted says whether somebody in a cluster can take records, or has to save
+// them: who is down keeps what it has in its lanes, and costs no reads and no
+// memory.
 func (c *catchUp) wanted(cl *cluster) bool {
-	return slices.ContainsFunc(slices.Concat(cl.main, cl.side), func(m *member) bool { return m.sub.Wants() || m.sub.Busy(m.cursor) })
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	r := c.s.source.retention()
+	wants := func(m *member) bool { return m.sub.Wants() || m.sub.Busy(m.cursor) }
+	return slices.ContainsFunc(cl.main, func(m *member) bool { return wants(m) || m.since.Before(m.saves(r)) }) ||
+		slices.ContainsFunc(cl.side, func(m *member) bool { return wants(m) || m.keys.Before(m.saves(r)) })
 }
 
 // overtaken says whether another cluster is about to read what this one reads:

@@ -198,10 +198,7 @@ func (c *Cursor) leftMain() {
 // settled. Behind a start that is a time, arrivals need not be in order: what it
 // covers may come again later, and is no way back. mu is held.
 func (c *Cursor) settledThrough() checkpoint.Position {
-	w := c.main
-	if c.pending != nil {
-		w = c.pending
-	}
+	w := c.mainWalk()
 	if w == nil {
 		return c.start
 	}
@@ -276,22 +273,40 @@ func (c *Cursor) on(way Way, l *Log) bool {
 	defer c.mu.Unlock()
 	w := c.side
 	if way == Main {
-		if w = c.main; c.pending != nil {
-			w = c.pending
-		}
+		w = c.mainWalk()
 	}
 	return w != nil && w.log == l
+}
+
+// oldest is when the first entry of the main way arrived that is not settled;
+// false: there is none.
+func (c *Cursor) oldest() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mainWalk().oldest()
+}
+
+// mainWalk is the main way, as it is or will be. mu is held.
+func (c *Cursor) mainWalk() *walk {
+	if c.pending != nil {
+		return c.pending
+	}
+	return c.main
+}
+
+// oldestOfKeys is oldest of the side way.
+func (c *Cursor) oldestOfKeys() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.side.oldest()
 }
 
 // through is the index up to which everything on the main way is settled.
 func (c *Cursor) through() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.pending != nil:
-		return c.pending.done.Load().Index
-	case c.main != nil:
-		return c.main.done.Load().Index
+	if w := c.mainWalk(); w != nil {
+		return w.done.Load().Index
 	}
 	return 0
 }

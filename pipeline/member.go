@@ -26,6 +26,8 @@ type member struct {
 	// Guarded by the shard's mu.
 	state   memberState
 	rejoins time.Time // not before this does it join the shard log
+	since   time.Time // its first unsettled record arrived no earlier, parked keys aside; zero: not known
+	keys    time.Time // likewise of its parked keys that have no lane
 }
 
 func (m *member) name() string { return m.sub.Name() }
@@ -50,6 +52,7 @@ func (s *shard) join(m *member) {
 
 // leave takes a member off the shard log: it becomes a laggard. s.mu is held.
 func (s *shard) leave(m *member, now time.Time) {
+	m.look()
 	m.sub.Leave(m.cursor, Main)
 	m.state = behind
 	m.rejoins = now.Add(rejoinAfter)
@@ -153,7 +156,7 @@ func (s *shard) makeWay(upTo uint64, keys int, now time.Time) {
 	for _, m := range members {
 		switch {
 		case m.cursor.through() >= upTo:
-		case m.sub.Park(m.cursor, upTo, mostParked(m.cursor, keys)):
+		case m.park(upTo, mostParked(m.cursor, keys)):
 			s.signal()
 		case fastest >= upTo && !s.worker.shared:
 			s.leave(m, now)
@@ -181,10 +184,19 @@ func (s *shard) parkStale(upTo uint64, keys int) {
 	defer s.mu.Unlock()
 	for _, m := range s.of(live) {
 		if m.cursor.through() < upTo {
-			m.sub.Park(m.cursor, upTo, mostParked(m.cursor, keys))
+			m.park(upTo, mostParked(m.cursor, keys))
 			s.signal()
 		}
 	}
+}
+
+// park parks the member's keys that are stuck at or below an index. s.mu is held.
+func (m *member) park(upTo uint64, most int) bool {
+	if !m.sub.Park(m.cursor, upTo, most) {
+		return false
+	}
+	m.keys = time.Time{}
+	return true
 }
 
 // parkAfter is for how long a key may hold up the checkpoint.

@@ -1,6 +1,9 @@
 package pipeline
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // walk is a cursor's way along one log: how far it has taken entries, and which
 // of those are settled.
@@ -45,6 +48,19 @@ func (w *walk) settle(e *Entry) {
 	}
 	w.done.Store(done)
 	w.log.moved(from)
+}
+
+// oldest is when the first entry arrived that is not settled; false: there is
+// none. A nil walk has none.
+func (w *walk) oldest() (time.Time, bool) {
+	if w == nil {
+		return time.Time{}, false
+	}
+	e := w.done.Load().next.Load()
+	if e == nil {
+		return time.Time{}, false
+	}
+	return e.Arrival, true
 }
 
 // following is the next unsettled entry with e's key among those taken. It

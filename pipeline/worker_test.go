@@ -24,6 +24,7 @@ type tape struct {
 	mu     sync.Mutex
 	shards map[string]*tapeShard
 	reads  int
+	caught int // reads of catch-up among them
 	open   int // readers that read and are not closed
 	lives  int // how often the stream was made again
 	gone   bool
@@ -80,7 +81,16 @@ func (t *tape) countReads() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := t.reads
-	t.reads = 0
+	t.reads, t.caught = 0, 0
+	return n
+}
+
+// countAgain says how many reads of catch-up there were since the last count.
+func (t *tape) countAgain() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.caught
+	t.caught = 0
 	return n
 }
 
@@ -125,7 +135,9 @@ func (t *tape) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline
 }
 
 func (t *tape) CatchUp(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
-	return t.Reader(shard, from)
+	r := t.Reader(shard, from).(*tapeReader)
+	r.again = true
+	return r
 }
 
 type tapeReader struct {
@@ -133,6 +145,7 @@ type tapeReader struct {
 	shard   string
 	next    int
 	waits   bool
+	again   bool      // it is a catch-up's
 	proving bool      // the record at next has yet to be seen
 	since   time.Time // the first record arrived then or later
 	asked   bool      // of a slow tape
@@ -172,6 +185,9 @@ func (r *tapeReader) Read(context.Context) (pipeline.Batch, error) {
 		r.tape.open++
 	}
 	r.tape.reads++
+	if r.again {
+		r.tape.caught++
+	}
 	if r.stood {
 		r.tape.zombies++
 	}

@@ -43,7 +43,7 @@ func (s delivering) made(c *config.Destination) (d deliver.Config, discard func(
 		Name: c.Name, Timeout: c.Timeout, Concurrency: c.Concurrency,
 		Retry: deliver.RetryPolicy{Initial: c.Retry.Initial, Max: c.Retry.Max, Multiplier: c.Retry.Multiplier,
 			MaxAttempts: c.Retry.MaxAttempts, MaxAge: c.Retry.MaxAge},
-		RateLimit: c.RateLimit, KeyRateLimit: c.KeyRateLimit,
+		RateLimit: c.RateLimit, KeyRateLimit: c.KeyRateLimit, BeforeTrim: c.BeforeTrim,
 		Breaker: deliver.Breaker{Failures: c.Breaker.Failures, OpenFor: c.Breaker.OpenFor},
 		URL:     c.URL, Method: c.Method, Auth: s.auth(c), UserAgent: "shardline/" + versionString(),
 		DeadLetters: s.letters[c.DeadLetters], Metrics: s.metrics, Logger: s.logger,

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"slices"
+	"time"
 )
 
 // attempt is one attempt of a delivery, from when it leaves the process until
@@ -25,7 +26,7 @@ func (c *checker) began(a *attempt) {
 	if attempted {
 		// Everything between the last attempt and this one has to be needless.
 		for _, skipped := range t.stream.keys[r.key][min(last, r.index-1) : r.index-1] {
-			if !t.needless(skipped) && !(t.settled[skipped] && skipped.forgotten()) {
+			if !t.needless(skipped) && !t.saved[skipped] && !(t.settled[skipped] && skipped.forgotten()) {
 				c.broken("P1", "%s gets %s from %s after record %d: a gap, %s is left out", t.name, r.name(), p.id, last, skipped.name())
 				break
 			}
@@ -109,6 +110,15 @@ func (c *checker) abandoned(p *process) {
 			}
 		}
 	}
+}
+
+// savedBefore notes that a record is dead-lettered before the stream trims it.
+func (c *checker) savedBefore(t *truth, r *record) {
+	c.world.happened("dead letter: before trim")
+	if age := time.Since(r.arrival); c.world.bears == 0 || age < c.world.bears {
+		c.broken("P2", "%s, %s old, is dead-lettered for %s as if the stream were about to trim it", r.name(), age, t.name)
+	}
+	t.refused[r], t.saved[r] = true, true
 }
 
 // deadLettered notes that a dead letter is durable.

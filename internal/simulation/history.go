@@ -85,6 +85,7 @@ func Run(seed uint64) Report {
 // plan makes the streams, the first configuration and the agenda.
 func (h *history) plan() {
 	d := h.dice
+	h.bears = pick(d, "bears", 0, 0, 10*time.Second, 40*time.Second)
 	h.format = pick(d, "plan", checkpoint.MultiStream, checkpoint.MultiStream, checkpoint.SingleStream)
 	sources := 1
 	if h.format == checkpoint.MultiStream {

@@ -89,7 +89,7 @@ func (c *client) DescribeStreamSummary(ctx context.Context, _ *kinesis.DescribeS
 		return nil, err
 	}
 	return &kinesis.DescribeStreamSummaryOutput{StreamDescriptionSummary: &types.StreamDescriptionSummary{
-		StreamARN: aws.String(c.stream.arn), StreamCreationTimestamp: aws.Time(c.stream.created)}}, nil
+		StreamARN: aws.String(c.stream.arn), StreamCreationTimestamp: aws.Time(c.stream.created), RetentionPeriodHours: aws.Int32(int32(retention / time.Hour))}}, nil
 }
 
 // ListShards lists the shards that the stream still knows, two a page, as they

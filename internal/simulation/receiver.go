@@ -158,9 +158,10 @@ func (w *world) gap(ctx context.Context, p *process, letter deliver.DeadLetter) 
 	return nil
 }
 
-// letter writes a dead letter: name is the subscriber's, or empty when the
-// record could not be read and the letter is its source's.
-func (w *world) letter(ctx context.Context, p *process, name, source string, at checkpoint.Position) error {
+// letter writes a dead letter: its destination is empty when the record could not
+// be read and the letter is its source's.
+func (w *world) letter(ctx context.Context, p *process, letter deliver.DeadLetter) error {
+	name, at := letter.Destination, checkpoint.Number(letter.Sequence, letter.SubSequence)
 	if _, err := p.pass(); err != nil {
 		return err
 	}
@@ -177,13 +178,17 @@ func (w *world) letter(ctx context.Context, p *process, name, source string, at 
 	}
 	w.mu.Lock()
 	n, _ := parseSequence(at.Sequence)
-	if r := w.byNumber[spot{n, at.Sub}]; r == nil || r.void || r.shard.stream.source != source {
-		w.check.broken("P2", "a dead letter for %s has record %s of %s, which does not exist", name, at, source)
+	if r := w.byNumber[spot{n, at.Sub}]; r == nil || r.void || r.shard.stream.source != letter.Source {
+		w.check.broken("P2", "a dead letter for %s has record %s of %s, which does not exist", name, at, letter.Source)
 	} else if name == "" {
 		r.durable = r.unreadable
 		w.happened("dead letter of a source")
 	} else {
-		w.check.deadLettered(w.truthOf(r.shard.stream, name, w.check.starts[name]), r)
+		t := w.truthOf(r.shard.stream, name, w.check.starts[name])
+		if letter.Reason == deliver.ReasonBeforeTrim.String() {
+			w.check.savedBefore(t, r)
+		}
+		w.check.deadLettered(t, r)
 		w.happened("dead letter")
 	}
 	w.mu.Unlock()

@@ -110,7 +110,7 @@ var kinds = []string{
 	"configuration: added", "configuration: removed", "configuration: renamed", "configuration: rolled back", "roster: added",
 	"receiver is slow", "receiver fails", "receiver hangs", "receiver is down", "receiver answers 401",
 	"receiver: 400", "receiver: 503", "receiver: answer lost", "receiver: hangs", "receiver: slow answer",
-	"dead letter", "dead letter of a source", "dead letters: disk full",
+	"dead letter", "dead letter of a source", "dead letter: before trim", "dead letters: disk full",
 	"storm of store faults", "storm of stream faults",
 	"store: throttled", "store: slow", "store: hangs", "store: stale scan", "store: positions too large",
 	"store: error before the write", "store: error after the write", "store: write lands late", "store: write of a frozen process",

@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"slices"
 	"sort"
+	"strconv"
 	"time"
 
 	"github.com/shardline/shardline/consumers"
@@ -100,14 +101,12 @@ func sequence(n uint64) string { return fmt.Sprintf("49%054d", n) }
 
 // parseSequence reads what sequence writes.
 func parseSequence(s string) (uint64, bool) {
-	var n uint64
-	if len(s) != 56 {
+	const prefix = "490000000000000000000000000000000000"
+	if len(s) != 56 || s[:len(prefix)] != prefix {
 		return 0, false
 	}
-	if _, err := fmt.Sscanf(s[30:], "%d", &n); err != nil {
-		return 0, false
-	}
-	return n, sequence(n) == s
+	n, err := strconv.ParseUint(s[len(prefix):], 10, 64)
+	return n, err == nil
 }
 
 func hashOf(key string) uint64 {

@@ -96,6 +96,9 @@ func (h *history) destination(p *process, name string, letters letterBox, metric
 		Probes:      deliver.Probes{Initial: 2 * time.Second, Max: 8 * time.Second},
 		Breaker:     deliver.Breaker{Failures: pick(h.dice, "breaker "+name, 0, 3, 10), OpenFor: time.Second},
 		DeadLetters: letters, Transport: transport{p, to}, Metrics: metrics, Logger: logger}
+	if h.bears > 0 {
+		d.BeforeTrim = retention - h.bears
+	}
 	return deliver.New(d)
 }
 
@@ -141,5 +144,5 @@ func (b letterBox) Put(ctx context.Context, letter deliver.DeadLetter) error {
 	if letter.Gap != nil {
 		return b.process.world.gap(ctx, b.process, letter)
 	}
-	return b.process.world.letter(ctx, b.process, letter.Destination, letter.Source, checkpoint.Number(letter.Sequence, letter.SubSequence))
+	return b.process.world.letter(ctx, b.process, letter)
 }

@@ -15,6 +15,7 @@ type world struct {
 	dice       *dice
 	began      time.Time
 	format     checkpoint.KeyFormat
+	bears      time.Duration  // how old a record is that its subscribers save before the stream trims it; 0: they do not
 	calm       atomic.Bool    // no faults any more
 	over       atomic.Bool    // only what has crashed is left
 	quiet      atomic.Bool    // from here on nothing is delivered twice
@@ -45,6 +46,10 @@ func newWorld(seed uint64) *world {
 	w.check = &checker{world: w, ever: make(map[*shard]map[string]bool), former: make(map[*shard]bool), leaving: make(map[string]time.Duration), taken: make(map[string]time.Duration), removed: make(map[string]bool), settled: make(map[string]int)}
 	return w
 }
+
+// retention is the streams', by their descriptions. What they trim is what nobody
+// needs.
+const retention = 24 * time.Hour
 
 // now is the time since the world began.
 func (w *world) now() time.Duration { return time.Since(w.began) }

@@ -22,6 +22,7 @@ type Config struct {
 	// Attempts per second over the whole fleet, and per key; 0: no limit.
 	RateLimit, KeyRateLimit float64
 	Retry                   RetryPolicy
+	BeforeTrim              time.Duration // how long before the stream trims a record it goes to the dead letters; 0: never
 	OnExhausted             OnExhausted
 	Probes                  Probes // while the destination is held
 	Breaker                 Breaker

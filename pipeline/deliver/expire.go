@@ -8,6 +8,16 @@ import (
 
 var _ pipeline.Expirer = (*Destination)(nil)
 
+// BeforeTrim implements pipeline.Expirer.
+func (d *Destination) BeforeTrim() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.letters == nil {
+		return 0
+	}
+	return d.beforeTrim
+}
+
 // Expire implements pipeline.Expirer. A stop of the destination does not stop its
 // dead letters.
 func (d *Destination) Expire(c *pipeline.Cursor, before time.Time) bool {

@@ -65,12 +65,13 @@ type policy struct {
 	breaker     Breaker
 
 	rateLimit, keyRateLimit float64
+	beforeTrim              time.Duration
 }
 
 func (c Config) policy() policy {
 	return policy{letters: c.DeadLetters, concurrency: c.Concurrency, retry: c.Retry.withDefaults(),
 		onExhausted: c.OnExhausted, probes: c.Probes.withDefaults(), breaker: c.Breaker.withDefaults(),
-		rateLimit: c.RateLimit, keyRateLimit: c.KeyRateLimit}
+		rateLimit: c.RateLimit, keyRateLimit: c.KeyRateLimit, beforeTrim: c.BeforeTrim}
 }
 
 // Next is what a destination may change to.

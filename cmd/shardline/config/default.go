@@ -24,6 +24,7 @@ func Default() *Config {
 				Max:        60 * time.Second,
 				Multiplier: 2,
 			},
+			BeforeTrim:  time.Hour,
 			OnExhausted: OnExhaustedDeadLetter,
 			Breaker:     Breaker{Failures: 10, OpenFor: 15 * time.Second},
 			Compression: CompressionNone,

@@ -23,8 +23,9 @@ type Delivery struct {
 	// When an attempt that may succeed later is made again.
 	Retry Retry `yaml:"retry"`
 	// Records that the stream will trim within this time go to the dead
-	// letters. 0: wait, and report the gap if the stream trims them.
-	BeforeTrim time.Duration `yaml:"before_trim" later:"true"`
+	// letters with their bodies, also while the destination is down; 5m to 12h.
+	// 0: wait, and report the gap if the stream trims them.
+	BeforeTrim time.Duration `yaml:"before_trim"`
 	// What happens when a record's retries are used up. `dead_letter`: it goes
 	// to the dead letters and its key goes on. `hold_key`: it waits,
 	// and its key with it, until somebody releases them; other keys go on.

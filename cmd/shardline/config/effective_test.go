@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 	delivery := config.Delivery{
 		Timeout: 10 * time.Second, Concurrency: 64, OnExhausted: "dead_letter", Compression: "none", Response: "status",
 		Retry:   config.Retry{Initial: 200 * time.Millisecond, Max: time.Minute, Multiplier: 2},
-		Breaker: config.Breaker{Failures: 10, OpenFor: 15 * time.Second},
+		Breaker: config.Breaker{Failures: 10, OpenFor: 15 * time.Second}, BeforeTrim: time.Hour,
 	}
 	held := delivery
 	held.OnExhausted = "hold_destination"

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -34,6 +35,13 @@ func (l *loading) eachDestination(c *Config) {
 		}
 	}
 }
+
+// What may be before_trim: the retention is known to a minute, and 24 hours at
+// least.
+const (
+	leastBeforeTrim = 5 * time.Minute
+	mostBeforeTrim  = 12 * time.Hour
+)
 
 // delivery checks the common fields; of a destination only those that it
 // names itself, since the others are checked where they stand.
@@ -63,6 +71,9 @@ func (l *loading) delivery(path string, d *Delivery, common bool) {
 	}
 	if own("breaker.open_for") {
 		l.positive(path+".breaker.open_for", d.Breaker.OpenFor)
+	}
+	if at := path + ".before_trim"; own("before_trim") && d.BeforeTrim != 0 && (d.BeforeTrim < leastBeforeTrim || d.BeforeTrim > mostBeforeTrim) {
+		l.addf(at, "%s is not allowed; allowed: 5m to 12h, or 0 to wait", l.found(at))
 	}
 	retry := path + ".retry"
 	if !own("retry") {

@@ -532,7 +532,7 @@ func printed(t *testing.T, ctx context.Context, machines int) {
 	for _, what := range ask[[]string](t, ctx, `[...document.querySelectorAll(".card, .tile, figure, .losses, .stops, .inputs")].filter(e => getComputedStyle(e).breakInside !== "avoid" || e.getBoundingClientRect().height > 1032).map(e => e.className).slice(0, 5)`) {
 		t.Errorf("a page's end may cut %q", what)
 	}
-	if n := ask[int](t, ctx, `[...document.querySelectorAll(".inputs table")].filter(e => e.getBoundingClientRect().height < 20).length`); n > 0 {
+	if n := ask[int](t, ctx, `[...document.querySelectorAll(".inputs table")].filter(e => !e.checkVisibility()).length`); n > 0 {
 		t.Errorf("%d tables of inputs are folded on paper", n)
 	}
 	pdf := run(t, ctx, chromedp.PrintToPDF(chromedp.PDFPreferCSSPageSize()))

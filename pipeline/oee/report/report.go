@@ -56,7 +56,7 @@ type Machine struct {
 	Name string
 	Line string // the first line that has it; empty: none
 	Group
-	Other    []oee.Result // of other kinds of windows: hours, the day, fixed lengths
+	Other    []oee.Result // of other kinds of windows in the report's time: hours, the day, fixed lengths
 	Timeline []oee.Interval
 	Now      oee.Interval // what it does, or did last
 	Heard    time.Time    // when it last said anything; zero: never
@@ -110,14 +110,11 @@ func New(figures Figures, c Config) (*Report, error) {
 	from := time.Date(c.Date.Year, c.Date.Month, c.Date.Day, 0, 0, 0, 0, r.Zone)
 	to := from.AddDate(0, 0, 2)
 	date := from.Format(time.DateOnly)
-	ofDate := func(all []oee.Result) []oee.Result {
-		return slices.DeleteFunc(all, func(x oee.Result) bool { return x.Window.Date != date })
-	}
 	all := map[string][]oee.Result{}
 	for _, name := range machines {
-		all[name] = ofDate(figures.Windows(name, "", from, to))
+		all[name] = figures.Windows(name, "", from, to)
 	}
-	r.Windows = choose(all, c.Shift)
+	r.Windows = choose(all, date, c.Shift)
 	if len(r.Windows) == 0 {
 		what := "no windows"
 		if c.Shift != "" {
@@ -148,7 +145,7 @@ func New(figures Figures, c Config) (*Report, error) {
 	if len(c.Machines) == 0 {
 		for _, line := range c.View.Lines {
 			l := Line{Name: line.Name}
-			l.Group, l.Other = r.group(ofDate(figures.LineWindows(line.Name, "", from, to)))
+			l.Group, l.Other = r.group(figures.LineWindows(line.Name, "", from, to))
 			if len(l.Results) > 0 {
 				r.Lines = append(r.Lines, l)
 			}
@@ -160,12 +157,12 @@ func New(figures Figures, c Config) (*Report, error) {
 
 // choose finds the windows that a report is about: the shifts of the date,
 // without any its day, without that the longest that there are.
-func choose(all map[string][]oee.Result, shift string) []oee.Window {
+func choose(all map[string][]oee.Result, date, shift string) []oee.Window {
 	kinds := map[string][]oee.Window{}
 	for _, results := range all {
 		for _, x := range results {
 			w := x.Window
-			if shift != "" && (w.Kind != "shift" || w.Name != shift) {
+			if w.Date != date || shift != "" && (w.Kind != "shift" || w.Name != shift) {
 				continue
 			}
 			if !slices.ContainsFunc(kinds[w.Kind], func(o oee.Window) bool { return same(o, w) }) {
@@ -198,14 +195,14 @@ func same(a, b oee.Window) bool {
 	return a.Kind == b.Kind && a.Name == b.Name && a.Start.Equal(b.Start)
 }
 
-// group splits a machine's or line's results into those of r.Windows and
-// others that lie in them.
+// group splits a machine's or line's results into those of r.Windows and others
+// in the same time: the hours of a night shift too, whose own date is the next.
 func (r *Report) group(results []oee.Result) (g Group, other []oee.Result) {
 	for _, x := range results {
 		switch {
 		case slices.ContainsFunc(r.Windows, func(w oee.Window) bool { return same(w, x.Window) }):
 			g.Results = append(g.Results, x)
-		case r.Shift == "" || !x.Window.Start.Before(r.Start) && !x.Window.End.After(r.End):
+		case !x.Window.Start.Before(r.Start) && !x.Window.End.After(r.End):
 			other = append(other, x)
 		}
 	}

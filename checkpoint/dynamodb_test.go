@@ -42,7 +42,7 @@ func localTables(t *testing.T) (*dynamodb.Client, *localaws.Server) {
 	}), server
 }
 
-func openTables(t *testing.T, client *dynamodb.Client, change ...func(*checkpoint.DynamoDBConfig)) *checkpoint.DynamoDB {
+func openTables(t testing.TB, client *dynamodb.Client, change ...func(*checkpoint.DynamoDBConfig)) *checkpoint.DynamoDB {
 	t.Helper()
 	name := "app-" + strings.ToLower(rand.Text()[:10])
 	c := checkpoint.DynamoDBConfig{Client: client, Table: name, StateTable: name + "-state", Format: checkpoint.MultiStream, Create: true}

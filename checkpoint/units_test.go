@@ -112,7 +112,7 @@ func itemSize(it map[string]map[string]any) int {
 }
 
 // meteredTables is a client of a local AWS without a network, for fake time.
-func meteredTables(t *testing.T) (*dynamodb.Client, *localaws.Server, *meter) {
+func meteredTables(t testing.TB) (*dynamodb.Client, *localaws.Server, *meter) {
 	t.Helper()
 	server := localaws.New(localaws.Config{})
 	account, err := server.AddAccount("333333333333")

@@ -43,8 +43,9 @@ func (i *ShardInfo) Identity(at checkpoint.Position) [sha256.Size]byte {
 
 // Description is what a source's Describe says of a record.
 type Description struct {
-	Key         string // the lane key; never empty for a record that is delivered
-	Type        string // message type; empty: unknown
+	Key         string   // the lane key; never empty for a record that is delivered
+	Type        string   // message type; empty: unknown
+	Hotels      []string // that the message names; nobody writes to it
 	ContentType string
 	Action      string // SOAPAction, or the action of SOAP 1.2; empty: none
 	SOAP        string // "1.1", "1.2" or empty

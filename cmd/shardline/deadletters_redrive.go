@@ -148,6 +148,7 @@ func (l *openLetters) redrive(ctx context.Context, env environment, o redriveOpt
 				}
 			}
 			c.Transport, c.DeadLetters = wrap(c.Transport), letters
+			c.Filter = nil // the records had passed it, and somebody asks for them
 			return deliver.New(c)
 		},
 		Tell: func(s redrive.Stayed) {

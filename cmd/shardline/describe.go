@@ -43,7 +43,7 @@ func describe(key string) pipeline.Describe {
 			}
 			return d, nil
 		}
-		d.Type, d.ContentType, d.Action, d.SOAP = m.Type, m.ContentType, m.Action, m.SOAP
+		d.Type, d.Hotels, d.ContentType, d.Action, d.SOAP = m.Type, m.HotelCodes, m.ContentType, m.Action, m.SOAP
 		if key == config.KeyHotelCode {
 			switch len(m.HotelCodes) {
 			case 0:

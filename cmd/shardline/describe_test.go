@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -24,9 +25,11 @@ func TestDescribe(t *testing.T) {
 		{"hotel_code", ping, pipeline.Description{Key: "p", Type: "OTA_PingRQ", ContentType: "application/xml; charset=utf-8", Fallback: "no_hotel_code"}, false},
 		{"hotel_code", `{}`, pipeline.Description{}, true},
 		{"partition_key", `{}`, pipeline.Description{Key: "p"}, false},
+		{"partition_key", `<OTA_HotelAvailNotifRQ><AvailStatusMessages HotelCode="H1"/></OTA_HotelAvailNotifRQ>`,
+			pipeline.Description{Key: "p", Type: "OTA_HotelAvailNotifRQ", Hotels: []string{"H1"}, ContentType: "application/xml; charset=utf-8"}, false},
 	} {
 		got, err := describe(c.key)("p", []byte(c.data))
-		if (err != nil) != c.fails || !c.fails && got != c.want {
+		if (err != nil) != c.fails || !c.fails && !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s of %s: %+v, %v, want %+v", c.key, c.data, got, err, c.want)
 		}
 	}

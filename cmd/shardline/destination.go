@@ -12,6 +12,7 @@ import (
 	"github.com/shardline/shardline/cmd/shardline/config"
 	"github.com/shardline/shardline/internal/secrets"
 	"github.com/shardline/shardline/pipeline/deliver"
+	"github.com/shardline/shardline/pipeline/filter"
 	"github.com/shardline/shardline/pipeline/opentravel"
 )
 
@@ -52,6 +53,11 @@ func (s delivering) made(c *config.Destination) (d deliver.Config, discard func(
 	d.Protocol = map[string]deliver.Protocol{config.ProtocolHTTP1: deliver.ProtocolHTTP1, config.ProtocolHTTP2: deliver.ProtocolHTTP2}[c.Protocol]
 	if c.Type == config.TypeHTTP && c.Compression == config.CompressionGzip {
 		d.Gzip = s.gzip
+	}
+	if c.Filter != "" {
+		if d.Filter, err = filter.Parse(c.Filter); err != nil {
+			return d, discard, fmt.Errorf("destination %s: filter: %w", c.Name, err)
+		}
 	}
 	switch c.OnExhausted {
 	case config.OnExhaustedHoldKey:

@@ -168,6 +168,9 @@ func send(ctx context.Context, env environment, cfg *config.Config, c *config.De
 	took := time.Since(began)
 
 	var out bytes.Buffer
+	if !made.Gets(s.Name, record) {
+		fmt.Fprintf(&out, "note: a worker would not send it: the destination's filter is %s\n\n", c.Filter)
+	}
 	printExchange(&out, exchange, record, took)
 	fmt.Fprintf(&out, "\n%s\n%s\n", meaningOf(answer), nextOf(c, answer))
 	if _, err := env.stdout.Write(out.Bytes()); err != nil {

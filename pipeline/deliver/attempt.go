@@ -141,6 +141,7 @@ func (d *Destination) written(l *lane, err error) {
 func (d *Destination) settle(l *lane) {
 	a := l.of
 	next := a.cursor.Settle(l.entry)
+	next = d.passing(a, next)
 	if next == nil {
 		delete(a.lanes, l.key)
 		d.recycle(l)

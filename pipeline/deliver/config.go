@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardline/shardline/pipeline"
+	"github.com/shardline/shardline/pipeline/filter"
 	"github.com/shardline/shardline/pipeline/opentravel"
 )
 
@@ -26,7 +27,8 @@ type Config struct {
 	OnExhausted             OnExhausted
 	Probes                  Probes // while the destination is held
 	Breaker                 Breaker
-	DeadLetters             DeadLetters // nil only when OnExhausted holds: then a refused record does, too
+	DeadLetters             DeadLetters    // nil only when OnExhausted holds: then a refused record does, too
+	Filter                  *filter.Filter // of the records that are attempted, the others settle at once; nil: all are
 
 	// How the HTTP transport makes requests and reads answers.
 	URL       string // http or https, with the placeholders {key} {type} {sequence_number} {source}
@@ -116,6 +118,16 @@ type Message struct {
 	Encoding string // of Body, for Content-Encoding; empty: as it came
 
 	Exchange *Exchange // what an HTTP transport fills in; nil: nobody looks at it
+}
+
+// Gets says whether the destination's filter lets a record of a source pass.
+func (c Config) Gets(source string, r *pipeline.Record) bool {
+	return c.Filter == nil || passes(c.Filter, source, r)
+}
+
+func passes(f *filter.Filter, source string, r *pipeline.Record) bool {
+	m := filter.Message{Key: r.Key, PartitionKey: r.PartitionKey, Type: r.Type, Hotels: r.Hotels, Source: source}
+	return f.Passes(&m)
 }
 
 func (c Config) check() error {

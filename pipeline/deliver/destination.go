@@ -139,22 +139,38 @@ func (d *Destination) refill() bool {
 }
 
 // takeOne takes an entry, and makes a lane when its key has none; nil: there is
-// no entry. d.mu is held.
+// no entry that the filter lets pass. d.mu is held.
 func (d *Destination) takeOne(a *attachment) *pipeline.Entry {
 	if a.closed || a.limit != noLimit {
 		return nil
 	}
-	e := a.cursor.Next()
-	if e == nil {
-		return nil
+	for e := a.cursor.Next(); e != nil; e = a.cursor.Next() {
+		if a.cursor.Way(e) == pipeline.Main {
+			a.taken = e.Index
+		}
+		if a.lanes[e.Key] == nil {
+			first := d.passing(a, e)
+			if first == nil {
+				continue
+			}
+			l := d.newLane(a, first)
+			a.lanes[e.Key] = l
+			d.enter(l)
+		}
+		return e
 	}
-	if a.cursor.Way(e) == pipeline.Main {
-		a.taken = e.Index
-	}
-	if a.lanes[e.Key] == nil {
-		l := d.newLane(a, e)
-		a.lanes[e.Key] = l
-		d.enter(l)
+	return nil
+}
+
+// passing is the first entry of a key, from e on, that the filter lets pass; nil:
+// there is none among those taken. The ones before it settle. d.mu is held.
+func (d *Destination) passing(a *attachment, e *pipeline.Entry) *pipeline.Entry {
+	for e != nil && d.filter != nil {
+		if passes(d.filter, a.shard.Source, &e.Record) {
+			break
+		}
+		d.metrics.filtered.Inc()
+		e = a.cursor.Settle(e)
 	}
 	return e
 }

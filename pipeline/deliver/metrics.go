@@ -17,6 +17,7 @@ type Metrics struct {
 	calls       *prometheus.HistogramVec
 	opened      *prometheus.CounterVec
 	warned      *prometheus.CounterVec
+	filtered    *prometheus.CounterVec
 
 	inFlight *prometheus.Desc
 	waiting  *prometheus.Desc
@@ -51,6 +52,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "How often the destination's circuit has opened."}, label),
 		warned: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_warned_answers_total",
 			Help: "Answers whose OpenTravel body has warnings: the receiver took the message, but perhaps not all of it."}, label),
+		filtered: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shardline_deliver_filtered_total",
+			Help: "Records that the destination's filter left out."}, label),
 		inFlight: prometheus.NewDesc("shardline_deliver_in_flight",
 			"Attempts in flight.", label, nil),
 		waiting: prometheus.NewDesc("shardline_deliver_waiting_keys",
@@ -65,7 +68,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"Keys whose record has used up its retries, and which wait until somebody releases them.", label, nil),
 		destinations: make(map[string]*Destination),
 	}
-	reg.MustRegister(m.deliveries, m.attempts, m.seconds, m.deadLetters, m.keyless, m.calls, m.opened, m.warned, m)
+	reg.MustRegister(m.deliveries, m.attempts, m.seconds, m.deadLetters, m.keyless, m.calls, m.opened, m.warned, m.filtered, m)
 	return m
 }
 
@@ -121,13 +124,14 @@ type series struct {
 	seconds     prometheus.Observer
 	opened      prometheus.Counter
 	warned      prometheus.Counter
+	filtered    prometheus.Counter
 	deadLetters [reasonCount]prometheus.Counter // nil: never a reason for a dead letter
 }
 
 // add makes the series of a destination, at zero.
 func (m *Metrics) add(d *Destination) *series {
 	s := &series{all: m, deliveries: m.deliveries.WithLabelValues(d.name), seconds: m.seconds.WithLabelValues(d.name),
-		opened: m.opened.WithLabelValues(d.name), warned: m.warned.WithLabelValues(d.name)}
+		opened: m.opened.WithLabelValues(d.name), warned: m.warned.WithLabelValues(d.name), filtered: m.filtered.WithLabelValues(d.name)}
 	for r := range Reason(outcomes) {
 		s.attempts[r] = m.attempts.WithLabelValues(d.name, r.String())
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/shardline/shardline/pipeline/filter"
 )
 
 // sending is how attempts are made. An attempt keeps the one it began with; Next
@@ -57,7 +59,8 @@ func (s *sending) close() {
 
 // policy is what becomes of records, guarded by the destination's mutex.
 type policy struct {
-	letters     DeadLetters // nil: what would go there holds the destination
+	letters     DeadLetters    // nil: what would go there holds the destination
+	filter      *filter.Filter // nil: everything passes
 	concurrency int
 	retry       RetryPolicy
 	onExhausted OnExhausted
@@ -69,7 +72,7 @@ type policy struct {
 }
 
 func (c Config) policy() policy {
-	return policy{letters: c.DeadLetters, concurrency: c.Concurrency, retry: c.Retry.withDefaults(),
+	return policy{letters: c.DeadLetters, filter: c.Filter, concurrency: c.Concurrency, retry: c.Retry.withDefaults(),
 		onExhausted: c.OnExhausted, probes: c.Probes.withDefaults(), breaker: c.Breaker.withDefaults(),
 		rateLimit: c.RateLimit, keyRateLimit: c.KeyRateLimit, beforeTrim: c.BeforeTrim}
 }

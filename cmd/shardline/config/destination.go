@@ -168,9 +168,13 @@ type Destination struct {
 	// On a shard without checkpoint the source's own `initial_position`
 	// counts.
 	InitialPosition InitialPosition `yaml:"initial_position"`
-	// Which records the destination gets, by hotel, message type and so on.
-	// Empty: all.
-	Filter string `yaml:"filter" later:"true"`
+	// Which records the destination gets, such as
+	// `hotel in [10023, 10024] && type != OTA_HotelResNotifRQ`: tests of `key`,
+	// `partition_key`, `type` (of the message), `hotel` (one of those that the
+	// message names is enough) and `source` by `==`, `!=`, `in […]`, or the
+	// patterns `=~` and `!~` (RE2, of the whole value), with `&&`, `||`, `!` and
+	// parentheses. The others count as settled at once. Empty: all.
+	Filter string `yaml:"filter"`
 	// The dead letter queue for records that the destination refuses or that
 	// have used up their retries. Required unless `on_exhausted` is
 	// `hold_key` or `hold_destination`; without one a refused record holds as

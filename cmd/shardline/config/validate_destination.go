@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/shardline/shardline/pipeline/filter"
 )
 
 // eachDestination checks the destinations.
@@ -27,6 +29,7 @@ func (l *loading) eachDestination(c *Config) {
 		}
 		l.receiver(c, path, d)
 		l.delivery(path, &d.Delivery, false)
+		l.filter(c, path+".filter", d)
 		switch {
 		case d.DeadLetters != "":
 			l.queue(c, path+".dead_letters", d.DeadLetters)
@@ -42,6 +45,29 @@ const (
 	leastBeforeTrim = 5 * time.Minute
 	mostBeforeTrim  = 12 * time.Hour
 )
+
+// filter checks which records a destination gets.
+func (l *loading) filter(c *Config, path string, d *Destination) {
+	if d.Filter == "" {
+		return
+	}
+	f, err := filter.Parse(d.Filter)
+	if err != nil {
+		l.addf(path, "%v; allowed is a condition such as hotel in [10023, 10024] && type != OTA_HotelResNotifRQ", err)
+		return
+	}
+	var sources []string
+	for i := range c.Sources {
+		if s := &c.Sources[i]; slices.Contains(s.SubscriberNames(c), d.Name) {
+			sources = append(sources, s.Name)
+		}
+	}
+	for _, name := range f.Sources() {
+		if !slices.Contains(sources, name) {
+			l.addf(path, "the destination is no subscriber of a source %q%s", name, didYouMean(name, sources))
+		}
+	}
+}
 
 // delivery checks the common fields; of a destination only those that it
 // names itself, since the others are checked where they stand.

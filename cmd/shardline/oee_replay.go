@@ -40,7 +40,7 @@ stand in the order in which the stream had them.
 Printed are the windows as they are at the end, by time and machine; with --all
 each revision of a window, as it comes to be. A window that the records do not
 reach the end of is "early". --format json: one result a line, as views publish
-them. --format text: a table.
+them. --format text: a table, without windows in which nothing was planned or made.
 
 A record that cannot be decoded is named, with file and line, and left out; the
 exit code is then 1. What the view sets aside (late events, unknown states, wrong
@@ -307,7 +307,9 @@ func newResultPrinter(format string, v *config.View, out io.Writer) func([]oee.R
 	fmt.Fprintf(table, "WINDOW\tFROM (%s)\tMACHINE\tPLANNED\tRUN\tTOTAL\tGOOD\tA\tP\tQ\tOEE\tSTATE\n", v.TimeZone)
 	return func(results []oee.Result) error {
 		for i := range results {
-			printWindow(table, &results[i])
+			if sums := &results[i].Sums; sums.Planned != 0 || sums.Total != 0 || sums.Good != 0 || sums.Rejected != 0 {
+				printWindow(table, &results[i])
+			}
 		}
 		if results != nil {
 			return nil
@@ -342,7 +344,7 @@ func printWindow(out io.Writer, r *oee.Result) {
 		return strconv.FormatFloat(100*value, 'f', 2, 64) + "%"
 	}
 	state := r.State.String()
-	if r.Revision > 1 {
+	if r.Revision > 1 && r.Line == "" { // a line's is the sum of its machines'
 		state += fmt.Sprintf(" (revision %d)", r.Revision)
 	}
 	for _, flag := range r.Flags {

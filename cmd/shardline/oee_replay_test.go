@@ -250,3 +250,27 @@ unmapped_state: 1 event, the last of machine m1 at 2026-03-02T05:00:02Z`},
 		})
 	}
 }
+
+// TestPlantExample runs the example as docs/oee.md has it, and holds what it
+// prints against what stands there.
+func TestPlantExample(t *testing.T) {
+	text, err := os.ReadFile("../../docs/oee.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, ok := strings.Cut(string(text), "\n$ shardline oee replay ")
+	if !ok {
+		t.Fatal("docs/oee.md shows no replay")
+	}
+	block, _, _ = strings.Cut(block, "```")
+	command, second, _ := strings.Cut(block, "\\\n")
+	more, want, _ := strings.Cut(second, "\n")
+	t.Chdir("../../deploy/examples")
+	var stdout, stderr bytes.Buffer
+	code := run(context.Background(), append([]string{"oee", "replay"}, strings.Fields(command+more)...), environment{
+		stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" },
+	})
+	if got := stdout.String() + stderr.String(); code != 0 || got != want {
+		t.Errorf("exit code %d, got\n%s\nwant\n%s", code, got, want)
+	}
+}

@@ -30,7 +30,7 @@ func TestExamples(t *testing.T) {
 	if err != nil || len(paths) < 5 {
 		t.Fatalf("%d examples: %v", len(paths), err)
 	}
-	destinations := map[string]int{"minimal": 1, "two-accounts": 2, "memory-trial": 1, "soap-partner": 1, "beside-kcl": 1, "other-destinations": 5}
+	destinations := map[string]int{"minimal": 1, "two-accounts": 2, "memory-trial": 1, "soap-partner": 1, "beside-kcl": 1, "other-destinations": 5, "plant": 3}
 	for _, path := range paths {
 		c, err := config.Load(path, env, nil)
 		if err != nil {

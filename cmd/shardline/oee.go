@@ -7,6 +7,6 @@ func newOEECommand(env environment) *cobra.Command {
 		Use:   "oee",
 		Short: "Overall equipment effectiveness: compute views offline",
 	}
-	command.AddCommand(newOEEReplayCommand(env))
+	command.AddCommand(newOEEReplayCommand(env), newOEEReportCommand(env))
 	return command
 }

@@ -35,7 +35,7 @@ func (r *Report) figures(x oee.Result) []figure {
 		f.Value, f.Null = percent(values[i], defined[i]), !defined[i]
 		f.scale(values[i])
 		if f.Zones {
-			f.Value, f.band = percent(o, oOK, r.Target, r.Warn), r.band(o, oOK)
+			f.Value, f.band, f.Banded = percent(o, oOK, r.Target, r.Warn), r.band(o, oOK), r.Target > 0
 		}
 	}
 	why := ""
@@ -77,6 +77,8 @@ func (f *figure) scale(value float64) {
 func (r *Report) band(value float64, ok bool) band {
 	bands := r.bands()
 	switch {
+	case r.Target == 0 && ok:
+		return band{Class: "plain"}
 	case !ok:
 		return bands[3]
 	case value >= r.Target:

@@ -53,7 +53,10 @@ func (r *Report) page() *page {
 		Notes: r.notes(),
 		Made:  "Ratios are computed from sums, last; only what is shown is rounded. A figure that is not defined is a dash.",
 	}
-	if r.Warn == r.Target { // two bands
+	switch {
+	case r.Target == 0:
+		p.Bands = p.Bands[3:]
+	case r.Warn == r.Target: // two bands
 		p.Bands = slices.Delete(p.Bands, 1, 2)
 	}
 	if r.Shift != "" {

@@ -28,7 +28,7 @@ type mark struct{ Class, Sign, Word, Meaning string }
 type figure struct {
 	band
 	Key, Name, Value, Basis string
-	Null, Zones             bool    // Zones: against the targets
+	Null, Zones, Banded     bool    // Zones: it is the OEE; Banded: there are targets for it
 	Over                    bool    // beyond 100 %
 	Length, Full            float64 // of the bar and of its track; 1 is 100 %
 }

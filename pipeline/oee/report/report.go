@@ -35,8 +35,8 @@ type Report struct {
 	Date     oee.Date
 	Shift    string // empty: the whole date
 	Made     time.Time
-	Target   float64
-	Warn     float64
+	Target   float64   // from this on an OEE is on target; 0: there is no target
+	Warn     float64   // below this it is low; at most Target
 	Start    time.Time // of the first of Windows
 	End      time.Time // of the last
 	Windows  []oee.Window
@@ -69,21 +69,11 @@ type Line struct {
 	Other []oee.Result
 }
 
-// Where the bands of OEE begin if a view has no targets.
-const (
-	defaultTarget = 0.85
-	defaultWarn   = 0.65
-)
-
 // New collects a report. A date without windows is an error that says why.
 func New(figures Figures, c Config) (*Report, error) {
 	r := &Report{View: c.View.Name, Zone: c.View.Zone, Date: c.Date, Shift: c.Shift, Made: c.Made, Target: c.View.Target, Warn: c.View.Warn}
-	switch {
-	case r.Target == 0 && r.Warn == 0:
-		r.Target, r.Warn = defaultTarget, defaultWarn
-	case r.Target == 0:
-		r.Target = max(defaultTarget, r.Warn)
-	case r.Warn == 0:
+	if r.Warn == 0 || r.Target == 0 { // two bands, or none
+		r.Target = max(r.Target, r.Warn)
 		r.Warn = r.Target
 	}
 	if c.Shift != "" && !slices.ContainsFunc(c.View.Shifts, func(s oee.Shift) bool { return s.Name == c.Shift }) {

@@ -396,3 +396,29 @@ func TestRounding(t *testing.T) {
 		}
 	}
 }
+
+// Bands follow the targets: three, two or none.
+func TestBands(t *testing.T) {
+	p := &plant{names: []string{"m1"}, results: map[string][]oee.Result{"m1": {article("m1", early())}}} // OEE .8108
+	for _, c := range []struct {
+		target, warn float64
+		want         string // in the text
+		absent       string
+	}{
+		{0.85, 0.65, "81.1\u202f%  ◆", ""},
+		{0.75, 0.5, "81.1\u202f%  ▲", ""},
+		{0.95, 0.9, "81.1\u202f%  ▼", ""},
+		{0.85, 0, "81.1\u202f%  ▼", "◆"},
+		{0, 0, "81.1\u202f%\n", "▲"},
+	} {
+		r := made(t, p, func(of *report.Config) { of.View.Target, of.View.Warn = c.target, c.warn })
+		text := written(t, func(w *bytes.Buffer) error { return r.Text(w) })
+		if !strings.Contains(text, c.want) || c.absent != "" && strings.Contains(text, c.absent) {
+			t.Errorf("with %v and %v the text is\n%s", c.target, c.warn, text)
+		}
+		page := written(t, func(w *bytes.Buffer) error { return r.HTML(w) })
+		if got := strings.Contains(page, `class="track zones"`); got != (c.target > 0) {
+			t.Errorf("with %v and %v bands are drawn: %v", c.target, c.warn, got)
+		}
+	}
+}

@@ -64,6 +64,9 @@ func TestBenchIsolation(t *testing.T) {
 	if len(r.Back) != 5 || r.Back[0].Backlog < 50 || r.Back[4].Backlog >= r.Back[0].Backlog {
 		t.Errorf("back %+v: four lack everything of the outage, the fifth a key's share of it", r.Back)
 	}
+	if r.Refused == 0 {
+		t.Error("nothing of the other source was refused")
+	}
 	for _, c := range r.Back {
 		if !c.Reached || c.Began+c.Seconds > 60 {
 			t.Errorf("%s did not come back: %+v", c.Fault, c)

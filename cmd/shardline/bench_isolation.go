@@ -78,7 +78,8 @@ func newBenchIsolationCommand(env environment) *cobra.Command {
 		Short: "What destinations notice of five others that are down",
 		Long: `Runs a worker process on a local AWS, with and without faults in turns: of its
 destinations one hangs until the time-out, one answers 500, one resets
-connections, one reads a byte a second, and one answers 500 to one key.
+connections, one reads a byte a second, and one answers 500 to one key. At the
+same time everything about another source is refused.
 
 Each round measures: a baseline of --seconds; a split of all shards; an outage
 twice as long as the baseline; a split of all shards in the outage; and the way

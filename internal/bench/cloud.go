@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -21,9 +22,10 @@ const (
 	cloudAccount     = "111111111111"
 	cloudRegion      = "eu-west-1"
 	cloudApplication = "bench"
+	streamName       = "hotels" // and of its source
 )
 
-// cloud is a local AWS in this process with one stream, and what real worker
+// cloud is a local AWS in this process with a stream, and what real worker
 // processes need to use it.
 type cloud struct {
 	aws         *localaws.Server
@@ -40,7 +42,7 @@ func newCloud(ctx context.Context, config localaws.Config, shards int) (c *cloud
 	if err != nil {
 		return nil, nil, err
 	}
-	if c.arn, err = c.aws.CreateStream(cloudAccount, cloudRegion, "hotels", shards); err != nil {
+	if c.arn, err = c.aws.CreateStream(cloudAccount, cloudRegion, streamName, shards); err != nil {
 		return nil, nil, err
 	}
 	if err := c.aws.Listen("127.0.0.1:0"); err != nil {
@@ -95,7 +97,9 @@ listen: {metrics: "${BENCH_METRICS}", api: ""}
 func (c *cloud) reads() map[string]int64 {
 	reads := make(map[string]int64)
 	for key, n := range c.aws.Stats().Reads {
-		reads[key[len(c.arn)+1:]] = n
+		if shard, ok := strings.CutPrefix(key, c.arn+" "); ok {
+			reads[shard] = n
+		}
 	}
 	return reads
 }

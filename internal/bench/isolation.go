@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/shardline/shardline/internal/localaws"
 )
 
 // IsolationOptions of the isolation benchmark.
@@ -56,15 +59,16 @@ type Group struct {
 
 // CatchUp is how one of the five came back.
 type CatchUp struct {
-	Fault    string  `json:"fault"`
-	Began    float64 `json:"began_seconds"`  // from the end of the outage to its first delivery
-	Seconds  float64 `json:"seconds"`        // from there until it was as near to the tip as others
-	Rate     float64 `json:"per_second"`     // deliveries meanwhile
-	Possible float64 `json:"possible"`       // the smaller of its own limit and what the shards' reads spare
-	Share    float64 `json:"share"`          // Rate ÷ Possible
-	Reached  bool    `json:"reached"`        // it did catch up while the benchmark waited
-	Backlog  int64   `json:"backlog"`        // messages that it lacked when the outage ended
-	After    float64 `json:"outage_seconds"` // that the outage lasted
+	Fault      string  `json:"fault"`
+	Began      float64 `json:"began_seconds"`  // from the end of the outage to its first delivery
+	Seconds    float64 `json:"seconds"`        // from there until it was as near to the tip as others
+	Rate       float64 `json:"per_second"`     // deliveries meanwhile
+	Possible   float64 `json:"possible"`       // the smaller of its own limit and what the shards' reads spare
+	Share      float64 `json:"share"`          // Rate ÷ Possible
+	Reached    bool    `json:"reached"`        // it did catch up while the benchmark waited
+	Backlog    int64   `json:"backlog"`        // messages that it lacked when the outage ended
+	After      float64 `json:"outage_seconds"` // that the outage lasted
+	EachSecond []int64 `json:"each_second"`    // deliveries in each second from the end of the outage on
 }
 
 // IsolationRound is one round.
@@ -75,6 +79,7 @@ type IsolationRound struct {
 	OutageReshard   Phase     `json:"outage_reshard"`
 	CatchingUp      Phase     `json:"catching_up"`
 	Back            []CatchUp `json:"back"`
+	Refused         int64     `json:"refused_calls"`   // of the other source, in the outage
 	Through         float64   `json:"through_seconds"` // until everybody had everything, once nothing was put
 }
 
@@ -104,7 +109,8 @@ type isolation struct {
 }
 
 // MeasureIsolation runs one worker with faults and without, in turns, and says
-// what the destinations without faults noticed.
+// what the destinations without faults noticed. While the five have theirs, the
+// service refuses everything about another source.
 func MeasureIsolation(ctx context.Context, o IsolationOptions, progress func(string)) (res IsolationResult, err error) {
 	res = IsolationResult{Destinations: o.Destinations, Shards: o.Shards, Size: o.Size, Rate: o.Rate, Window: o.Window}
 	if o.Rate == 0 {
@@ -183,12 +189,19 @@ func (b *isolation) round(ctx context.Context) (r IsolationRound, err error) {
 			return r, err
 		}
 	}
+	refusals := b.refusals()
+	refused, err := b.aws.AddFault(localaws.Fault{Operation: "kinesis.*", Stream: otherStream, Kind: localaws.Error500})
+	if err != nil {
+		return r, err
+	}
 	if r.Outage, err = b.phase(ctx, 2*b.options.Steady); err != nil {
 		return r, err
 	}
 	if r.OutageReshard, err = b.reshard(ctx); err != nil {
 		return r, err
 	}
+	b.aws.RemoveFault(refused)
+	r.Refused = b.refusals() - refusals
 	if err := b.recover(ctx, &r, time.Since(began)); err != nil {
 		return r, err
 	}
@@ -201,6 +214,16 @@ func (b *isolation) round(ctx context.Context) (r IsolationRound, err error) {
 		b.collect(p)
 	}
 	return r, b.heal(ctx)
+}
+
+// refusals is how many calls to Kinesis the service has refused.
+func (b *isolation) refusals() (n int64) {
+	for call, errors := range b.aws.Stats().Errors {
+		if strings.HasPrefix(call, "kinesis.") {
+			n += errors
+		}
+	}
+	return n
 }
 
 // counts are what grows.
@@ -363,6 +386,7 @@ func (b *isolation) recover(ctx context.Context, r *IsolationRound, outage time.
 	type progress struct {
 		accepted    int64
 		first, last time.Time // of its deliveries; when it had caught up
+		each        []int64   // as they stood at the end of each second
 	}
 	ended := time.Now()
 	of := make([]progress, len(faulty))
@@ -387,6 +411,9 @@ func (b *isolation) recover(ctx context.Context, r *IsolationRound, outage time.
 					continue
 				}
 				n := b.returned(i)
+				for time.Since(ended) > time.Duration(len(p.each))*time.Second {
+					p.each = append(p.each, n)
+				}
 				if p.first.IsZero() && n > p.accepted {
 					p.first, p.accepted = time.Now(), n
 				}
@@ -415,6 +442,9 @@ func (b *isolation) recover(ctx context.Context, r *IsolationRound, outage time.
 	for i := range of {
 		p, c := &of[i], &r.Back[i]
 		c.Possible = b.possible(r.Baseline)
+		for i := 1; i < len(p.each); i++ {
+			c.EachSecond = append(c.EachSecond, p.each[i]-p.each[i-1])
+		}
 		if p.first.IsZero() {
 			continue
 		}

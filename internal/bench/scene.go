@@ -38,6 +38,7 @@ type Run struct {
 type scene struct {
 	Run
 	*cloud
+	other     string // ARN of an empty stream, which is read too
 	producer  *producer
 	receivers []*receiver
 	config    string
@@ -46,6 +47,9 @@ type scene struct {
 	all    sync.WaitGroup
 	failed chan error // the first end of what should have gone on
 }
+
+// otherStream is another source's, which may fail.
+const otherStream = "resorts"
 
 // maxStream bounds the memory that the local AWS may take for records.
 const maxStream = 4 << 30
@@ -62,6 +66,9 @@ func newScene(ctx context.Context, r Run, hold float64, limit func(destination i
 	var stopCloud func() error
 	if s.cloud, stopCloud, err = newCloud(ctx, localaws.Config{StreamBytes: bytes}, r.Shards); err != nil {
 		return nil, nil, err
+	}
+	if s.other, err = s.aws.CreateStream(cloudAccount, cloudRegion, otherStream, 1); err != nil {
+		return nil, nil, errors.Join(err, stopCloud())
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop = func() error {
@@ -117,9 +124,10 @@ delivery:
   breaker: {failures: 10, open_for: 1s}
   on_exhausted: hold_destination
 sources:
-  - {name: hotels, stream: %q, read: %s, poll_interval: %s, initial_position: trim_horizon, subscribers: all_destinations}
+  - {name: %s, stream: %q, read: %s, poll_interval: %s, initial_position: trim_horizon, subscribers: all_destinations}
+  - {name: %s, stream: %q, poll_interval: %[8]s, initial_position: trim_horizon, subscribers: all_destinations}
 destinations:
-`, s.Failover, s.Window, s.Timeout, s.Concurrency, s.arn, read, s.Poll)
+`, s.Failover, s.Window, s.Timeout, s.Concurrency, streamName, s.arn, read, s.Poll, otherStream, s.other)
 	for i, r := range s.receivers {
 		fmt.Fprintf(&b, "  - {name: %s, type: http, url: %q, rate_limit: %g}\n", r.name, r.url, limit(i))
 	}

@@ -67,7 +67,9 @@ func (w *worker) look(ctx context.Context) (u usage, err error) {
 		case "shardline_pipeline_parked_keys":
 			u.parked += int64(v)
 		case "shardline_consumers_reads_total":
-			u.reads[labels] = v
+			if strings.Contains(labels, `source="`+streamName+`"`) {
+				u.reads[labels] = v
+			}
 		}
 	})
 	if err != nil {

@@ -253,7 +253,7 @@ func barsMatch(t *testing.T, ctx context.Context, r *report.Report) {
 		Section, Card, Figure, Text string
 		Track, Fill                 float64 // widths in pixels; Fill -1: none is drawn
 	}
-	bars := ask[[]bar](t, ctx, `[...document.querySelectorAll("section")].flatMap(s => [...s.querySelectorAll(".card")].flatMap(c => [...c.querySelectorAll("tr.figure")].map(row => {
+	bars := ask[[]bar](t, ctx, `[...document.querySelectorAll("section")].flatMap(s => [...s.querySelectorAll(".card")].flatMap(c => [...c.querySelectorAll(".figure")].map(row => {
 		const track = row.querySelector(".track").getBoundingClientRect(), fill = row.querySelector(".fill");
 		return {Section: s.querySelector("h2").firstChild.textContent.trim(), Card: c.querySelector("h3").textContent, Figure: row.dataset.figure, Text: row.querySelector(".number").textContent,
 			Track: track.width, Fill: fill ? fill.getBoundingClientRect().width : -1}})))`)

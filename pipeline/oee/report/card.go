@@ -132,7 +132,7 @@ func flagText(f oee.Flag, x oee.Result) string {
 		return "More changes of state in an hour than are kept: the rest counts as no data."
 	case oee.FlagBottleneck:
 		if x.Bottleneck == "" {
-			return ""
+			return "The figures are those of each window's bottleneck."
 		}
 		return "The figures are those of the bottleneck, " + shown(x.Bottleneck) + "."
 	case oee.FlagPooled:

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bufio"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -213,16 +214,21 @@ func (r *Report) section(id, name string, g Group) section {
 
 func (r *Report) tile(m Machine, link string) tile {
 	t := tile{Machine: shown(m.Name), Line: shownOr(m.Line, ""), Link: link, OEE: r.figures(m.Whole)[3]}
-	l := looks[m.Now.Class]
-	t.Class, t.Sign, t.State = l.class, l.sign, capital(classNames[m.Now.Class])
-	if m.Now.State != "" && m.Now.Class != oee.Running {
-		t.State += ": " + shownOr(m.Now.Reason, shown(m.Now.State))
-	}
-	if !m.Now.Start.IsZero() {
-		t.Since = "since " + r.dayClock(m.Now.Start)
-		if m.Heard.After(m.Now.Start) {
-			t.Since += ", " + span(m.Heard.Sub(m.Now.Start))
+	last, ok := m.Last()
+	l := looks[last.Class]
+	t.Class, t.Sign, t.State = l.class, l.sign, capital(classNames[last.Class])
+	switch {
+	case last.Silent && last.State != "":
+		t.State += ", last said " + shown(last.State)
+	case last.Class == oee.Unknown && last.State != "":
+		t.State = "Unknown state " + shown(last.State)
+	case last.Class != oee.Running && last.Class != oee.Unknown:
+		if why := cmp.Or(last.Reason, last.State); why != "" {
+			t.State += ": " + shown(why)
 		}
+	}
+	if ok {
+		t.Since = "since " + r.dayClock(last.Start) + ", " + span(last.End.Sub(last.Start))
 	}
 	s := m.Whole.Sums
 	t.Count = units(s.Good) + " good of " + units(s.Total)

@@ -40,7 +40,7 @@ type DocumentMachine struct {
 	Machine  string             `json:"machine"`
 	Line     *string            `json:"line"`
 	Heard    *time.Time         `json:"heard"`
-	Now      *DocumentInterval  `json:"now"`
+	Last     *DocumentInterval  `json:"last"`
 	Timeline []DocumentInterval `json:"timeline"`
 }
 
@@ -62,20 +62,16 @@ func (r *Report) Document() Document {
 		Made: r.instant(r.Made), Targets: DocumentTargets{OEE: r.Target, Warn: r.Warn}, Results: r.Results(), Machines: []DocumentMachine{}}
 	for _, m := range r.Machines {
 		dm := DocumentMachine{Machine: m.Name, Line: optional(m.Line), Heard: r.instant(m.Heard), Timeline: []DocumentInterval{}}
-		if !m.Now.Start.IsZero() {
-			now := r.interval(m.Now)
-			dm.Now = &now
+		if last, ok := m.Last(); ok {
+			i := Interval(last, r.Zone)
+			dm.Last = &i
 		}
 		for _, i := range m.Timeline {
-			dm.Timeline = append(dm.Timeline, r.interval(i))
+			dm.Timeline = append(dm.Timeline, Interval(i, r.Zone))
 		}
 		d.Machines = append(d.Machines, dm)
 	}
 	return d
-}
-
-func (r *Report) interval(i oee.Interval) DocumentInterval {
-	return Interval(i, r.Zone)
 }
 
 // Interval is the JSON form of an interval, in a zone.

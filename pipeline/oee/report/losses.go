@@ -77,15 +77,19 @@ const maxReasons = 12
 
 // stops is the Pareto of the reasons of stops.
 func (r *Report) stops(x oee.Result) *stops {
-	if len(x.Stops) == 0 {
-		return &stops{Caption: "No stops."}
-	}
 	var all time.Duration
+	var rows []oee.Stop
 	for _, s := range x.Stops {
+		if s.Class == oee.PlannedStop { // no loss
+			continue
+		}
 		all += s.Time
+		rows = append(rows, s)
 	}
-	p := &stops{Caption: "Longest first; Σ is the share of this and all longer ones"}
-	rows := x.Stops
+	if len(rows) == 0 {
+		return &stops{Caption: "No stops but planned ones."}
+	}
+	p := &stops{Caption: "Longest first, without planned stops; Σ is the share of this and all longer ones"}
 	if len(rows) > maxReasons {
 		var rest oee.Stop
 		for _, s := range rows[maxReasons-1:] {

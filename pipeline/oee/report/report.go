@@ -56,10 +56,25 @@ type Machine struct {
 	Name string
 	Line string // the first line that has it; empty: none
 	Group
-	Other    []oee.Result // of other kinds of windows in the report's time: hours, the day, fixed lengths
-	Timeline []oee.Interval
-	Now      oee.Interval // what it does, or did last
-	Heard    time.Time    // when it last said anything; zero: never
+	Other    []oee.Result   // of other kinds of windows in the report's time: hours, the day, fixed lengths
+	Timeline []oee.Interval // in the report's time
+	Heard    time.Time      // when it last said anything; zero: never
+}
+
+// Last is what the machine did at the end of the report's time, as far as it is
+// known; false: nothing is.
+func (m *Machine) Last() (last oee.Interval, ok bool) {
+	if len(m.Timeline) == 0 {
+		return oee.Interval{}, false
+	}
+	last = m.Timeline[len(m.Timeline)-1]
+	for _, i := range slices.Backward(m.Timeline[:len(m.Timeline)-1]) { // a break's edge is no change of state
+		if !i.End.Equal(last.Start) || i.Class != last.Class || i.State != last.State || i.Reason != last.Reason || i.Silent != last.Silent {
+			break
+		}
+		last.Start = i.Start
+	}
+	return last, true
 }
 
 // Line is a line's part of a report.
@@ -123,8 +138,8 @@ func New(figures Figures, c Config) (*Report, error) {
 	for _, name := range machines {
 		m := Machine{Name: name, Line: lineOf[name], Timeline: figures.Timeline(name, r.Start, r.End)}
 		m.Group, m.Other = r.group(all[name])
-		if now, heard, ok := figures.Now(name); ok {
-			m.Now, m.Heard = now, heard
+		if _, heard, ok := figures.Now(name); ok {
+			m.Heard = heard
 		}
 		every = append(every, m.Results...)
 		r.Machines = append(r.Machines, m)

@@ -100,7 +100,7 @@ func made(t *testing.T, p *plant, change func(c *report.Config)) *report.Report 
 func TestArticle(t *testing.T) {
 	p := &plant{names: []string{"m1"}, results: map[string][]oee.Result{"m1": {article("m1", early())}}}
 	page := written(t, func(w *bytes.Buffer) error { return made(t, p, nil).HTML(w) })
-	for _, want := range []string{">89.6\u202f%<", ">96.2\u202f%<", ">94.0\u202f%<", ">81.1\u202f% ◆<", ">0.8958<", ">0.9623<", ">0.9405<", ">0.8108<",
+	for _, want := range []string{">89.6\u202f%<", ">96.2\u202f%<", ">94.0\u202f%<", ">81.1\u202f%<", "◆ below target", ">0.8958<", ">0.9623<", ">0.9405<", ">0.8108<",
 		"run 430.0 of 480.0\u00a0min planned", "good 79,000 of 84,000 units"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
@@ -338,6 +338,18 @@ func TestManyMachines(t *testing.T) {
 	}
 	if shown > least {
 		t.Errorf("a machine with %v is left out, one with %v is shown", least, shown)
+	}
+}
+
+// A break splits an interval, not the state that a machine is in.
+func TestLast(t *testing.T) {
+	at := func(h int) time.Time { return time.Date(2026, 11, 22, h, 0, 0, 0, berlin) }
+	m := report.Machine{Timeline: []oee.Interval{
+		{Start: at(6), End: at(8), Class: oee.Running, State: "RUN", Planned: true}, {Start: at(8), End: at(9), Class: oee.Idle, State: "IDLE", Planned: true},
+		{Start: at(9), End: at(10), Class: oee.Running, State: "RUN", Planned: true}, {Start: at(10), End: at(11), Class: oee.Running, State: "RUN"},
+		{Start: at(11), End: at(12), Class: oee.Running, State: "RUN", Planned: true}}}
+	if last, ok := m.Last(); !ok || !last.Start.Equal(at(9)) || !last.End.Equal(at(12)) {
+		t.Errorf("the last state is %v", last)
 	}
 }
 

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,6 +27,7 @@ type Metrics struct {
 	savedAge *prometheus.Desc
 	laggards *prometheus.Desc
 	parked   *prometheus.Desc
+	trim     *prometheus.Desc
 	window   *prometheus.Desc
 
 	mu     sync.Mutex
@@ -64,6 +66,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"Shards of this worker on which the destination is a laggard: it is behind the shard log and gets its records from catch-up.", []string{"source", "destination"}, nil),
 		parked: prometheus.NewDesc("shardline_pipeline_parked_keys",
 			"Keys of the destination that have fallen behind its others, over the shards of this worker.", []string{"source", "destination"}, nil),
+		trim: prometheus.NewDesc("shardline_pipeline_until_trim_seconds",
+			"Seconds until the stream trims the first record that the destination has not settled, over the shards of this worker of which that is known; the whole retention when nothing is unsettled.", []string{"source", "destination"}, nil),
 		savedAge: prometheus.NewDesc("shardline_pipeline_saved_age_seconds",
 			"Seconds since the shard's positions were last saved: written to the lease table, or confirmed unchanged by a renewal.", []string{"source", "shard"}, nil),
 		window: prometheus.NewDesc("shardline_pipeline_window_bytes",
@@ -81,6 +85,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.window
 	ch <- m.laggards
 	ch <- m.parked
+	ch <- m.trim
 }
 
 // Collect implements prometheus.Collector.
@@ -91,7 +96,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.window, prometheus.GaugeValue, float64(m.budget.Used()))
 	}
 	type label struct{ source, destination string }
-	laggards, parked := make(map[label]int), make(map[label]int)
+	laggards, parked, trim := make(map[label]int), make(map[label]int), make(map[label]time.Duration)
 	for l, s := range m.shards {
 		ch <- prometheus.MustNewConstMetric(m.savedAge, prometheus.GaugeValue, s.tenure.SavedAge().Seconds(), l.source, l.shard)
 		s.count(func(destination string, laggard bool, keys int) {
@@ -102,10 +107,19 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 				laggards[of]++
 			}
 		})
+		s.untilTrim(func(destination string, left time.Duration) {
+			of := label{l.source, destination}
+			if least, known := trim[of]; !known || left < least {
+				trim[of] = left
+			}
+		})
 	}
 	for of, n := range laggards {
 		ch <- prometheus.MustNewConstMetric(m.laggards, prometheus.GaugeValue, float64(n), of.source, of.destination)
 		ch <- prometheus.MustNewConstMetric(m.parked, prometheus.GaugeValue, float64(parked[of]), of.source, of.destination)
+	}
+	for of, left := range trim {
+		ch <- prometheus.MustNewConstMetric(m.trim, prometheus.GaugeValue, left.Seconds(), of.source, of.destination)
 	}
 }
 

@@ -94,6 +94,9 @@ func (s *shard) comply(ctx context.Context, lease checkpoint.Lease, saved checkp
 	}
 	s.mu.Lock()
 	s.frozen = &saved
+	for name := range done {
+		delete(s.lacking, name)
+	}
 	s.mu.Unlock()
 	for name, version := range done {
 		s.orders.did(name, version)

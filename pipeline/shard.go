@@ -49,6 +49,7 @@ type shard struct {
 	letters    map[checkpoint.Position]struct{} // unreadable records that are
 	pins       []*cluster                       // those that hold the log's tail for members who are about to join
 	pinAfter   time.Time                        // not before this does a cluster
+	lacking    map[string]time.Time             // when the first unsettled record of each member of the last plan arrived, at the earliest
 }
 
 // serve reads a shard for the worker's subscribers until it is at its end,
@@ -252,6 +253,7 @@ func (s *shard) attach(attempts context.Context) {
 func (s *shard) detach() {
 	s.mu.Lock()
 	members := slices.DeleteFunc(slices.Clone(s.members), func(m *member) bool { return m.state == held })
+	s.remember(members)
 	s.mu.Unlock()
 	for _, m := range members {
 		m.sub.Detach(m.cursor)

@@ -307,6 +307,8 @@ type fleet struct {
 	ahead  atomic.Int64     // how far the workers' clocks have run through suspends
 	n      int
 	runs   int // workers
+
+	metrics *prometheus.Registry // of the worker that was started last
 }
 
 // start runs a worker with subscribers; stop drains it.
@@ -319,6 +321,7 @@ func (f *fleet) start(initial pipeline.Initial, subscribers ...pipeline.Subscrib
 		source.Subscribers = append(source.Subscribers, pipeline.Subscription{Subscriber: s, Initial: initial})
 	}
 	reg := prometheus.NewRegistry()
+	f.metrics = reg
 	began := time.Now()
 	w := pipeline.NewWorker(pipeline.Config{
 		ID: fmt.Sprintf("worker-%d", f.n), Store: f.store, Format: checkpoint.MultiStream, Failover: 10 * time.Second,

@@ -30,6 +30,7 @@ const (
 	resultMissing  = "missing" // a permission
 	resultFailed   = "failed"
 	resultNotTried = "not_tried"
+	resultWarning  = "warning" // what works, and may not be meant
 )
 
 // triedLine is what came of one check. Fields are added, never renamed.
@@ -43,7 +44,9 @@ type triedLine struct {
 	Do      string `json:"do"`
 }
 
-func (l *triedLine) good() bool { return l.Result == resultOK || l.Result == resultNotTried }
+func (l *triedLine) good() bool {
+	return l.Result == resultOK || l.Result == resultNotTried || l.Result == resultWarning
+}
 
 // needOwn is why something is not tried.
 const needOwn = "it needs Shardline's own credentials"
@@ -76,6 +79,9 @@ func tryAWS(ctx context.Context, cfg *config.Config) ([]triedLine, error) {
 		g.Go(func() error {
 			for _, t := range source.Try(ctx, role(s.Role), s.Consumer(cfg)) {
 				slots[i] = append(slots[i], lineOf(thing, t, who, s.Role))
+			}
+			if stream, err := source.Stream(ctx); err == nil { // else it has been told
+				slots[i] = append(slots[i], ages(cfg, s, stream)...)
 			}
 			return nil
 		})
@@ -228,7 +234,7 @@ func printTried(out io.Writer, lines []triedLine) error {
 	fmt.Fprintln(table, "THING\tCHECK\tRESULT\tMISSING\tDETAIL")
 	for _, l := range lines {
 		detail := l.Text
-		if !l.good() {
+		if !l.good() || l.Result == resultWarning {
 			detail = "see below"
 		}
 		missing := l.Missing
@@ -244,11 +250,13 @@ func printTried(out io.Writer, lines []triedLine) error {
 		return err
 	}
 	for _, l := range lines {
-		if l.good() {
+		if l.good() && l.Result != resultWarning {
 			continue
 		}
 		fmt.Fprintf(out, "\n%s: %s: %s\n", l.Thing, l.Check, l.Text)
-		if l.Do != "" {
+		if l.Do != "" && l.Missing == "" {
+			fmt.Fprintf(out, "  %s\n", l.Do)
+		} else if l.Do != "" {
 			fmt.Fprintf(out, "  missing %s: %s\n", l.Missing, l.Do)
 		}
 	}

@@ -272,6 +272,11 @@ func TestValidateAWS(t *testing.T) {
 		others       int // how many further lines are not good
 	}{
 		{name: "retention", thing: "source a", check: "kinesis:DescribeStreamSummary", result: resultOK, text: "ACTIVE, retention 24h, open shards: 2"},
+		{name: "ages", thing: "source a", check: "retention", result: resultOK, text: "24h; long enough for 1 destination"},
+		{name: "an age beyond the retention", trial: awsTrial{edit: replace("dead_letters: failed}", "dead_letters: failed, retry: {max_age: 30h}}")},
+			thing: "destination partner", check: "retention", result: resultWarning, text: "retry.max_age (30h) is never reached", do: "set retry.max_age below 23h"},
+		{name: "an age beyond the retention, and nothing saves", trial: awsTrial{edit: replace("dead_letters: failed}", "dead_letters: failed, before_trim: 0, retry: {max_age: 30h}}")}, code: 1,
+			thing: "destination partner", check: "retention", result: resultFailed, text: "nothing has saved it", others: 1},
 		{name: "who", thing: "own credentials", check: "sts:GetCallerIdentity", result: resultOK, text: "arn:aws:iam::" + tablesAccount + ":user/local"},
 		{name: "a consumer is not registered", thing: "source a", check: "kinesis:RegisterStreamConsumer", result: resultNotTried, text: "when it starts"},
 		{name: "a consumer that exists", trial: awsTrial{consumer: true}, thing: "source a", check: "kinesis:DescribeStreamConsumer", result: resultOK, text: "consumer fanout is ACTIVE"},

@@ -3,6 +3,8 @@ package deliver
 import (
 	"fmt"
 	"time"
+
+	"github.com/shardline/shardline/pipeline"
 )
 
 // State is what operators see of a destination.
@@ -55,14 +57,36 @@ func (d *Destination) State() State {
 	}
 	var oldest time.Time
 	for _, a := range d.attached {
-		for _, l := range a.lanes {
-			if at := l.entry.Arrival; oldest.IsZero() || at.Before(oldest) {
-				oldest = at
-			}
+		if at, ok := a.oldest(); ok && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
 		}
 	}
 	if !oldest.IsZero() {
 		s.Oldest = max(time.Since(oldest), 0) // by two clocks
 	}
 	return s
+}
+
+var _ pipeline.Ager = (*Destination)(nil)
+
+// Oldest implements pipeline.Ager.
+func (d *Destination) Oldest(c *pipeline.Cursor) (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attached[c]
+	if a == nil {
+		return time.Time{}, false
+	}
+	return a.oldest()
+}
+
+// oldest is when the oldest record of its lanes arrived. The destination's mutex
+// is held.
+func (a *attachment) oldest() (at time.Time, ok bool) {
+	for _, l := range a.lanes {
+		if !ok || l.entry.Arrival.Before(at) {
+			at, ok = l.entry.Arrival, true
+		}
+	}
+	return at, ok
 }

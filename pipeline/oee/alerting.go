@@ -1,6 +1,7 @@
 package oee
 
 import (
+	"slices"
 	"time"
 )
 
@@ -101,14 +102,14 @@ func (v *View) heardOf(m *machine, at int64) {
 }
 
 // windowEnded looks at the OEE of a window that has just ended.
-func (v *View) windowEnded(w *windowSpan, r *Result) {
+func (v *View) windowEnded(m *machine, w *windowSpan, r *Result) {
 	for i := range v.config.Alerts {
 		c := &v.config.Alerts[i]
 		if c.When != WhenBelowTarget || c.Window != v.config.Windows[w.config] {
 			continue
 		}
 		if figure, defined := r.OEE(); defined && figure < v.config.Target {
-			v.alerts = append(v.alerts, Alert{
+			v.send(m, Alert{
 				ID: v.episode(r.Machine, c, r.Window.Start), View: v.config.Name, Name: c.Name, When: c.When, Machine: r.Machine,
 				Since: r.Window.Start, At: r.Window.End, Window: r.Window, OEE: figure, Target: v.config.Target,
 			})
@@ -159,7 +160,27 @@ func (v *View) tell(m *machine, i int, at int64, over bool) {
 	if h := m.live; c.When != WhenNoData {
 		alert.State, alert.Reason = v.names.name(h.state), v.names.name(h.reason)
 	}
-	v.alerts = append(v.alerts, alert)
+	v.send(m, alert)
+}
+
+// outgoing is an alert that is not known to be out.
+type outgoing struct {
+	Alert
+	given bool // to the caller
+}
+
+// maxOutbox bounds the alerts of one machine that wait to be out: beyond it
+// the oldest would not be told again after a restart.
+const maxOutbox = 64
+
+func (v *View) send(m *machine, a Alert) {
+	o := &outgoing{Alert: a}
+	v.alerts = append(v.alerts, o)
+	if len(m.outbox) == maxOutbox {
+		m.outbox = slices.Delete(m.outbox, 0, 1)
+	}
+	m.outbox = append(m.outbox, o)
+	m.unsaved = true
 }
 
 // episode names an episode, for ever.
@@ -169,7 +190,11 @@ func (v *View) episode(machine string, c *AlertConfig, since time.Time) string {
 
 // Alerts returns what is due since the last call.
 func (v *View) Alerts() []Alert {
-	alerts := v.alerts
+	var alerts []Alert
+	for _, o := range v.alerts {
+		o.given = true
+		alerts = append(alerts, o.Alert)
+	}
 	v.alerts = nil
 	return alerts
 }

@@ -88,7 +88,7 @@ func (v *View) figureTime(m *machine, s span, f *figures) {
 		f.stops[at].Time += worked
 		// Of a stop that goes on from before, the window that has its first planned
 		// instant counts it.
-		if v.begins(m, all, i, s.from) {
+		if v.begins(m, one, s.from) {
 			f.stops[at].Number++
 			if one.micro && !micro {
 				f.sums.MicroStops++
@@ -117,42 +117,14 @@ type stopKey struct {
 	silent bool
 }
 
-// begins says whether the planned time of all[i] is the first of its stop, and
-// not before from.
-func (v *View) begins(m *machine, all []stretch, i int, from int64) bool {
-	first := i
-	for first > 0 && all[first-1].same(&all[i]) {
-		first--
+// begins says whether the planned time of a stop in a window from from on is
+// the first that the stop has.
+func (v *View) begins(m *machine, one *stretch, from int64) bool {
+	if one.began == 0 {
+		return false // nothing was ever said
 	}
-	began := all[first].from
-	if first == 0 {
-		if all[0].began == 0 {
-			return false // nothing was ever said
-		}
-		began = min(began, all[0].began)
-	}
-	to := max(all[i].from, from)
-	for oldest := from - int64(v.config.Retain); ; {
-		began = max(began, oldest)
-		if before := (span{began, to}); before.from < before.to && measure(v.plannedIn(m, before), before) > 0 {
-			return false
-		}
-		if first > 0 || began == oldest {
-			return true
-		}
-		// Since it began nothing was planned: does it go on from yet another state?
-		earlier := v.stretches(m, span{began - 1, began})
-		at := slices.IndexFunc(earlier, func(s stretch) bool { return s.holds(began - 1) })
-		if at < 0 || !earlier[at].same(&all[i]) || earlier[at].began == 0 {
-			return true
-		}
-		began = min(earlier[at].began, began-1)
-	}
-}
-
-// same says whether o goes on with what s is counted as.
-func (s *stretch) same(o *stretch) bool {
-	return s.class == o.class && s.label() == o.label() && s.silent == o.silent
+	before := span{max(one.began, from-int64(v.config.Retain)), max(one.from, from)}
+	return before.from >= before.to || measure(v.plannedIn(m, before), before) == 0
 }
 
 // spend puts planned time where its class belongs.

@@ -72,7 +72,7 @@ func (v *View) lineResult(line *Line, w *windowSpan) (Result, bool) {
 			if r, ok := v.lineResult(inner, w); ok {
 				members = append(members, r)
 			}
-		} else if m := v.machines[name]; m != nil && m.through() > w.span.from {
+		} else if m := v.machines[name]; m != nil && m.through() > w.span.from && w.span.from >= m.atHand() {
 			members = append(members, v.look(m, w))
 		}
 	}

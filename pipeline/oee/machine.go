@@ -22,6 +22,7 @@ type machine struct {
 	shards []shardPlace
 	last   int // index in shards of the latest event's
 
+	began    int64           // the earliest event's time; forever: there was none
 	reported [counters]int64 // when each counter was first reported by an event; forever: never
 
 	heard    int64 // the latest event's time or arrival
@@ -31,6 +32,7 @@ type machine struct {
 	rows    machineRows
 	reports []report // of windows whose results may still change, or all of them
 	alerts  []alertState
+	outbox  []*outgoing
 	due     int64 // when the next alert on a state is
 	told    int64 // before a restart alerts were told up to here; what is read again up to it is not told again
 
@@ -64,7 +66,7 @@ var nothing = span{forever, never}
 func newMachine(name string, alerts int) *machine {
 	m := &machine{
 		name: name, high: never, low: never, gone: never, closed: never, heard: never, heardNow: never,
-		reported: [counters]int64{forever, forever, forever}, touched: nothing, due: forever, told: never, rows: newMachineRows(),
+		began: forever, reported: [counters]int64{forever, forever, forever}, touched: nothing, due: forever, told: never, rows: newMachineRows(),
 	}
 	for range alerts {
 		m.alerts = append(m.alerts, alertState{since: never, due: forever})
@@ -163,6 +165,7 @@ func (v *View) Apply(e Event) {
 	}
 	v.waiting++
 	m.projected, m.early = nil, true
+	m.began = min(m.began, at)
 	for i := range counters {
 		if p.has.has(i) && at < m.reported[i] {
 			v.reported(m, i, at)
@@ -256,6 +259,9 @@ func (v *View) settle(m *machine, e *Event) {
 	for taken < len(all) && all[taken].time <= low {
 		v.take(m, &all[taken], e)
 		taken++
+	}
+	if taken > 0 {
+		m.projected = nil
 	}
 	m.queue.drop(taken)
 	v.waiting -= taken

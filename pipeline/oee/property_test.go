@@ -32,7 +32,7 @@ var berlin = func() *time.Location {
 // anyConfig draws a view's configuration.
 func anyConfig(t *rapid.T) oee.Config {
 	c := oee.Config{
-		Name: "drawn", Zone: rapid.SampledFrom([]*time.Location{time.UTC, berlin}).Draw(t, "zone"),
+		Name: "drawn", Zone: map[string]*time.Location{"UTC": time.UTC, "Europe/Berlin": berlin}[rapid.SampledFrom([]string{"UTC", "Europe/Berlin"}).Draw(t, "zone")],
 		States: map[string]oee.Class{
 			"RUN": oee.Running, "IDLE": oee.Idle, "STOP": oee.Stopped, "FAULT": oee.Stopped,
 			"PM": oee.PlannedStop, "CO": oee.Changeover, "OFF": oee.Unknown,
@@ -221,4 +221,131 @@ func TestFiguresAreTheReferences(t *testing.T) {
 			}
 		}
 	})
+}
+
+// arrive draws an order of arrival that keeps every event within the lateness
+// of those before it; what is of one time keeps its order.
+func (h *history) arrive(t *rapid.T) []oee.Event {
+	delay := map[time.Time]time.Duration{}
+	events := append([]oee.Event(nil), h.events...)
+	for _, e := range events {
+		if _, drawn := delay[e.Time]; !drawn {
+			delay[e.Time] = time.Duration(rapid.Int64Range(0, int64(h.config.Lateness)).Draw(t, "delay"))
+		}
+	}
+	sort.SliceStable(events, func(i, j int) bool {
+		return events[i].Time.Add(delay[events[i].Time]).Before(events[j].Time.Add(delay[events[j].Time]))
+	})
+	for i := range events {
+		events[i].Index = uint64(i + 1)
+		events[i].Position.Sequence = strconv.Itoa(i + 1)
+	}
+	return events
+}
+
+// TestOrderOfArrival: events in any order within their lateness, repeated, and
+// rows at any time among them, make the same figures; and what is told of
+// every window in the end is what its figures are.
+func TestOrderOfArrival(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := anyHistory(t)
+		want := figures(h.inOrder(t), &h)
+		v := newView(t, h.config)
+		told := newLedger(t)
+		rows := h.rows
+		put := func(n int) {
+			for _, r := range rows[:n] {
+				v.Put(r)
+			}
+			rows = rows[n:]
+		}
+		for i, e := range h.arrive(t) {
+			v.Apply(e)
+			if rapid.IntRange(0, 3).Draw(t, "again") == 0 { // a producer's retry: another position
+				e.Position.Sequence += "000"
+				e.Index += 1000 + uint64(i)
+				v.Apply(e)
+			}
+			put(rapid.IntRange(0, len(rows)).Draw(t, "rows"))
+			if rapid.IntRange(0, 3).Draw(t, "results") == 0 {
+				told.take(v.Results())
+				told.take(v.Early())
+			}
+		}
+		put(len(rows))
+		for _, r := range h.rows { // a table read again from its start
+			if v.Put(r) {
+				t.Fatalf("an old row counts: %+v", r)
+			}
+		}
+		v.FinishAt(h.end())
+		told.take(v.Results())
+		if got := figures(v, &h); got != want {
+			t.Fatalf("%s", difference(got, want, &h))
+		}
+		told.check(v, &h)
+		if n := v.Side(oee.SideLate).Count; n != 0 {
+			t.Fatalf("%d events were late", n)
+		}
+	})
+}
+
+// difference shows the first line that differs.
+func difference(got, want string, h *history) string {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range min(len(g), len(w)) {
+		if g[i] != w[i] {
+			return fmt.Sprintf("got  %s\nwant %s\n%s", g[i], w[i], h)
+		}
+	}
+	return fmt.Sprintf("%d lines, not %d\n%s", len(g), len(w), h)
+}
+
+// ledger keeps what was last told of every window.
+type ledger struct {
+	t    *rapid.T
+	last map[string]oee.Result
+	died bool // who tells has died: the same may come again
+}
+
+func newLedger(t *rapid.T) *ledger { return &ledger{t: t, last: map[string]oee.Result{}} }
+
+func place(r *oee.Result) string {
+	return r.Window.Kind + r.Window.Start.UTC().Format(time.RFC3339Nano)
+}
+
+// take holds what is told against what was told before.
+func (l *ledger) take(results []oee.Result) {
+	for _, r := range results {
+		before, told := l.last[place(&r)]
+		same := told && plainText(r) == plainText(before)
+		switch {
+		case told && r.Revision < before.Revision, told && r.Revision == before.Revision && !same:
+			l.t.Fatalf("%s: revision %d after %d:\n%s\n%s", place(&r), r.Revision, before.Revision, plainText(before), plainText(r))
+		case same && r.State == before.State && !l.died:
+			l.t.Fatalf("%s was told twice: %s", place(&r), plainText(r))
+		case told && before.State != oee.Early && r.State == oee.Early:
+			l.t.Fatalf("%s is early again", place(&r))
+		}
+		l.last[place(&r)] = r
+	}
+}
+
+// check holds what was told in the end against the figures.
+func (l *ledger) check(v *oee.View, h *history) {
+	for _, r := range v.Windows("m1", "", h.events[0].Time, h.end()) {
+		if r.Window.End.After(h.end()) {
+			continue
+		}
+		told, ok := l.last[place(&r)]
+		if !ok || plainText(told) != plainText(r) || told.State != oee.Final || told.Revision != r.Revision {
+			l.t.Fatalf("%s: told %v %d %s\nis %v %d %s\n%s", place(&r), told.State, told.Revision, plainText(told), r.State, r.Revision, plainText(r), h)
+		}
+	}
+}
+
+// plainText is a result without revision and state.
+func plainText(r oee.Result) string {
+	r.Revision, r.State = 0, 0
+	return string(r.AppendJSON(nil))
 }

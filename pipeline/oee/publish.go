@@ -15,6 +15,8 @@ type report struct {
 	figures  uint64 // a hash of the figures
 	state    State
 	unsaved  bool
+	pending  bool // told to the caller, who has not said that it is out
+	again    bool // it was pending before a restart: whether it is out is not known
 }
 
 // hash of figures: equal figures have equal ones, on every worker.
@@ -73,6 +75,25 @@ func (m *machine) newReport(w *windowSpan) *report {
 	return &m.reports[i]
 }
 
+// Told says that everything that Results, Early and Alerts have returned is
+// out: acknowledged by whoever gets it. Until a machine is saved after that, a
+// successor is told it again: a result with the same revision unless a figure
+// has changed, an alert with the same ID. For this the machine is saved before
+// anything of it goes out.
+func (v *View) Told() {
+	for _, m := range v.machines {
+		for i := range m.reports {
+			if r := &m.reports[i]; r.pending {
+				r.pending, r.unsaved, m.unsaved = false, true, true
+			}
+		}
+		if n := len(m.outbox); n > 0 {
+			m.outbox = slices.DeleteFunc(m.outbox, func(o *outgoing) bool { return o.given })
+			m.unsaved = m.unsaved || len(m.outbox) < n
+		}
+	}
+}
+
 // Results returns the windows that are over, and new or changed since the last
 // call: of machines, then of lines.
 func (v *View) Results() []Result { return v.results(v.over) }
@@ -110,8 +131,11 @@ func (v *View) over(m *machine, s *said) {
 	} else if through > m.closed {
 		changed = span{min(changed.from, m.closed-v.slack-1), through}
 	}
+	if m.gone == never { // before the first event and row there is nothing to tell
+		changed.from = max(changed.from, v.first(m))
+	}
 	left := nothing // what is not at hand
-	if horizon := m.gone + hourLength; m.gone != never && changed.from < min(horizon, changed.to) {
+	if horizon := m.atHand(); changed.from < min(horizon, changed.to) {
 		left = span{changed.from, min(horizon, changed.to)}
 		changed.from = horizon
 	}
@@ -133,7 +157,7 @@ func (v *View) over(m *machine, s *said) {
 		w := &windows[i]
 		switch {
 		case w.span.to > through:
-		case m.gone != never && w.span.from < m.gone+hourLength:
+		case w.span.from < m.atHand():
 			left = span{min(left.from, w.span.from), max(left.to, w.span.to)}
 		default:
 			v.sayOver(m, w, s)
@@ -146,19 +170,13 @@ func (v *View) over(m *machine, s *said) {
 
 // first is the first instant that anything is known of a machine.
 func (v *View) first(m *machine) int64 {
-	first := int64(forever)
-	v.hoursFrom(m, v.project(m), never, func(h *hour) bool {
-		switch {
-		case h.before.state != 0:
-			first = h.start
-		case len(h.changes) > 0:
-			first = h.changes[0].since
-		}
-		if len(h.cells) > 0 {
-			first = min(first, h.start+int64(h.cells[0].minute)*minuteLength)
-		}
-		return first == forever
-	})
+	first := m.began
+	if rows := v.derive(m); len(rows.made) > 0 {
+		first = min(first, rows.made[0].time)
+	}
+	if rows := v.derive(m); len(rows.down) > 0 {
+		first = min(first, rows.down[0].span.from)
+	}
 	return first
 }
 
@@ -193,7 +211,7 @@ func (v *View) sayOver(m *machine, w *windowSpan, s *said) {
 	if v.finished {
 		state = Final
 	}
-	if changed || state != r.state {
+	if changed || state != r.state || r.again {
 		v.say(m, w, r, &f, hash, state, s)
 	}
 }
@@ -207,11 +225,14 @@ func (v *View) open(m *machine, s *said) {
 	through := m.through()
 	for i, c := range v.config.Windows {
 		for _, w := range v.calendar.windows(nil, i, c, span{through - 1, through}) {
-			if w.span.to <= through || m.gone != never && w.span.from < m.gone+hourLength {
+			if w.span.to <= through || w.span.from < m.atHand() {
 				continue
 			}
 			r, f := m.newReport(&w), v.figure(m, w.span)
-			if hash := f.hash(); r.revision == 0 || r.figures != hash {
+			if r.state >= OnTime {
+				continue // told before a restart; what made it so will be read again
+			}
+			if hash := f.hash(); r.revision == 0 || r.figures != hash || r.again {
 				v.say(m, &w, r, &f, hash, Early, s)
 			}
 		}
@@ -224,11 +245,11 @@ func (v *View) say(m *machine, w *windowSpan, r *report, f *figures, hash uint64
 		r.revision++
 	}
 	ended := r.state < OnTime && state >= OnTime
-	r.figures, r.state, r.unsaved = hash, state, true
+	r.figures, r.state, r.unsaved, r.pending, r.again = hash, state, true, true, false
 	m.unsaved = true
 	result := v.result(m, w, f)
 	if ended {
-		v.windowEnded(w, &result)
+		v.windowEnded(m, w, &result)
 	}
 	s.results = append(s.results, result)
 	s.windows[w.key()] = *w
@@ -241,20 +262,28 @@ func (v *View) prune(m *machine) {
 	if n, _ := slices.BinarySearchFunc(m.hours, oldest, func(h storedHour, t int64) int { return cmp.Compare(h.start, t) }); n > 32 {
 		m.hours = slices.Clone(m.hours[n:])
 	}
-	if n, _ := slices.BinarySearchFunc(m.reports, windowKey{from: oldest}, report.compare); n > 64 {
+	m.dropReports(dayOf(oldest))
+}
+
+// dropReports forgets what was told of windows that begin before a day.
+func (m *machine) dropReports(day int64) {
+	if n, _ := slices.BinarySearchFunc(m.reports, windowKey{from: day}, report.compare); n > 0 {
 		m.reports = slices.Clone(m.reports[n:])
 	}
 }
 
 // Windows returns a machine's results between two instants, of one kind
 // (Window.Kind; empty: all), as they are now; nothing counts as told by it.
+// Those that begin before AtHand are not among them.
 func (v *View) Windows(machine, kind string, from, to time.Time) (out []Result) {
 	m := v.machines[machine]
 	if m == nil || m.through() == never {
 		return nil
 	}
 	for _, w := range v.windowsIn(kind, span{nanos(from), min(nanos(to), m.through())}) {
-		out = append(out, v.look(m, &w))
+		if w.span.from >= m.atHand() {
+			out = append(out, v.look(m, &w))
+		}
 	}
 	return out
 }

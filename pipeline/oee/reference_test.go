@@ -134,6 +134,8 @@ type doing struct {
 	label  string
 	silent bool
 	never  bool // nothing was said yet
+	since  time.Time
+	row    string
 }
 
 func (r *reference) doing(t time.Time) doing {
@@ -154,10 +156,10 @@ func (r *reference) doing(t time.Time) doing {
 		if !mapped {
 			class = oee.Stopped
 		}
-		return doing{class: class, label: down.Reason}
+		return doing{class: class, label: down.Reason, row: down.Key}
 	}
 	var state, reason string
-	var heard time.Time
+	var heard, since time.Time
 	said := false
 	for i := range r.events {
 		e := &r.events[i]
@@ -170,11 +172,13 @@ func (r *reference) doing(t time.Time) doing {
 		case e.State == "" && silent:
 			continue
 		case e.State == "" && e.Reason != "":
-			reason = e.Reason
+			if e.Reason != reason {
+				reason, since = e.Reason, e.Time
+			}
 		case e.State != "" && (silent || e.State != state):
-			state, reason = e.State, e.Reason
-		case e.State != "" && e.Reason != "":
-			reason = e.Reason
+			state, reason, since = e.State, e.Reason, e.Time
+		case e.State != "" && e.Reason != "" && e.Reason != reason:
+			reason, since = e.Reason, e.Time
 		}
 		heard = e.Time
 	}
@@ -185,13 +189,13 @@ func (r *reference) doing(t time.Time) doing {
 		return doing{class: oee.Unknown, label: reason, never: true}
 	}
 	if r.config.MaxHold > 0 && t.Sub(heard) >= r.config.MaxHold {
-		return doing{class: oee.Unknown, silent: true}
+		return doing{class: oee.Unknown, silent: true, since: heard}
 	}
 	label := reason
 	if label == "" {
 		label = state
 	}
-	return doing{class: r.config.States[state], label: label}
+	return doing{class: r.config.States[state], label: label, since: since}
 }
 
 // piece is a stretch in which nothing changes.

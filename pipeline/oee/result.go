@@ -68,7 +68,7 @@ type Stop struct {
 	Reason string // the raw state where no reason was said
 	Class  Class
 	Time   time.Duration
-	Number int64 // that began in the window
+	Number int64 // of stops whose planned time begins in the window; another raw state is another stop
 }
 
 // Output is what was made of one product.

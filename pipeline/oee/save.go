@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -60,10 +61,11 @@ func (v *View) Unsaved() []string {
 // Save returns what of a machine has changed since the last call, to be written
 // in this order, each conditional on still owning the machine. The last one is
 // the machine's own: with it the others count, and before it they do no harm.
-// Save is called again only when all are written. Then, for every shard, what
-// is before Oldest at the time of the call need not be read again, provided
-// that all machines were saved and what Results, Early and Alerts had returned
-// was acknowledged.
+// Save is called again only when all are written.
+//
+// A round is: Results, Early and Alerts; Save of every machine that is Unsaved;
+// the position of each shard, which is Oldest as of Save; what was returned goes
+// out; Told. Dying anywhere in it loses nothing and counts nothing twice.
 func (v *View) Save(machine string) []Item {
 	m := v.machines[machine]
 	if m == nil || !m.unsaved {
@@ -121,6 +123,7 @@ func (v *View) Restore(machine string, items []Item, from time.Time) error {
 		}
 	}
 	v.nextDue(m)
+	v.alerts = append(v.alerts, m.outbox...)
 	v.machines[machine] = m
 	return nil
 }
@@ -136,7 +139,7 @@ type Need struct {
 func (v *View) Needs() (needs []Need) {
 	for _, name := range v.Machines() {
 		m := v.machines[name]
-		if m.gone != never && m.touched.from < m.gone+hourLength {
+		if m.touched.from < m.atHand() {
 			needs = append(needs, Need{name, time.Unix(0, hourOf(m.touched.from-hourLength-v.slack))})
 		}
 	}
@@ -187,6 +190,24 @@ func (v *View) load(m *machine, items []Item, from time.Time) error {
 	return nil
 }
 
+// atHand is from when on a machine's figures can be derived. Of the first hour
+// that is there it is not known whether a stop went on from before it.
+func (m *machine) atHand() int64 {
+	if m.gone == never {
+		return never
+	}
+	return m.gone + hourLength
+}
+
+// AtHand is from when on a machine's figures can be derived without Load. The
+// zero time: all.
+func (v *View) AtHand(machine string) time.Time {
+	if m := v.machines[machine]; m != nil && m.gone != never {
+		return v.calendar.local(m.atHand())
+	}
+	return time.Time{}
+}
+
 // Trim forgets hours and reports that are saved and older than keep before
 // their machine's time. Needs says when they are wanted again.
 func (v *View) Trim(keep time.Duration) {
@@ -207,7 +228,14 @@ func (v *View) Trim(keep time.Duration) {
 		}
 		m.hours = slices.Clone(m.hours[n:])
 		m.gone = max(m.gone, oldest)
-		m.reports = slices.DeleteFunc(m.reports, func(r report) bool { return r.key.from < dayOf(oldest) && !r.unsaved })
+		// Reports are saved by the day: a day is kept as a whole.
+		cut := dayOf(oldest)
+		for i := range m.reports {
+			if r := &m.reports[i]; r.unsaved || r.pending {
+				cut = min(cut, dayOf(r.key.from))
+			}
+		}
+		m.dropReports(cut)
 	}
 }
 
@@ -227,7 +255,7 @@ const machineVersion = 1
 
 func (v *View) encodeMachine(m *machine) []byte {
 	e := encoder{v: v, places: map[uint32]uint64{0: 0}}
-	for _, t := range [...]int64{m.low, m.heard, max(m.told, m.high), m.closed, m.touched.from, m.touched.to, m.rows.through} {
+	for _, t := range [...]int64{m.low, m.began, m.heard, max(m.told, m.high), m.closed, m.touched.from, m.touched.to, m.rows.through} {
 		e.int(t)
 	}
 	for _, t := range m.reported {
@@ -255,6 +283,10 @@ func (v *View) encodeMachine(m *machine) []byte {
 		e.bool(a.open)
 		e.int(a.since)
 	}
+	e.uint(uint64(len(m.outbox)))
+	for _, o := range m.outbox {
+		e.alert(&o.Alert)
+	}
 	var hour []byte
 	if b.hour != nil {
 		hour = v.encode(b.hour)
@@ -266,7 +298,7 @@ func (v *View) encodeMachine(m *machine) []byte {
 func (v *View) decodeMachine(m *machine, data []byte) error {
 	d := decoder{rest: data}
 	m.high = d.start(v, machineVersion)
-	for _, t := range [...]*int64{&m.low, &m.heard, &m.told, &m.closed, &m.touched.from, &m.touched.to, &m.rows.through} {
+	for _, t := range [...]*int64{&m.low, &m.began, &m.heard, &m.told, &m.closed, &m.touched.from, &m.touched.to, &m.rows.through} {
 		*t = d.int()
 	}
 	for i := range m.reported {
@@ -295,6 +327,12 @@ func (v *View) decodeMachine(m *machine, data []byte) error {
 			m.alerts[i] = alertState{open: true, since: since, due: since}
 		}
 	}
+	for range d.count(maxOutbox) {
+		if a, ok := d.alert(v); ok {
+			o := &outgoing{Alert: a}
+			m.outbox = append(m.outbox, o)
+		}
+	}
 	if text := d.text(); text != "" && d.err == nil {
 		hour, err := v.decode([]byte(text))
 		if err != nil {
@@ -303,6 +341,46 @@ func (v *View) decodeMachine(m *machine, data []byte) error {
 		b.hour = hour
 	}
 	return d.end()
+}
+
+func (e *encoder) alert(a *Alert) {
+	e.text(a.ID)
+	e.text(a.Name)
+	e.text(a.Machine)
+	e.bool(a.Recovered)
+	e.int(nanos(a.Since))
+	e.int(nanos(a.At))
+	e.text(a.State)
+	e.text(a.Reason)
+	e.text(a.Window.Kind)
+	e.text(a.Window.Name)
+	e.text(a.Window.Date)
+	e.int(nanos(a.Window.Start))
+	e.int(nanos(a.Window.End))
+	e.uint(math.Float64bits(a.OEE))
+	e.uint(math.Float64bits(a.Target))
+}
+
+// alert reads an alert; false: the configuration no longer has it.
+func (d *decoder) alert(v *View) (Alert, bool) {
+	local := func() time.Time {
+		if t := d.int(); t != never {
+			return v.calendar.local(t)
+		}
+		return time.Time{}
+	}
+	a := Alert{View: v.config.Name, ID: d.text(), Name: d.text(), Machine: d.text(), Recovered: d.bool()}
+	a.Since, a.At = local(), local()
+	a.State, a.Reason = d.text(), d.text()
+	a.Window.Kind, a.Window.Name, a.Window.Date = d.text(), d.text(), d.text()
+	a.Window.Start, a.Window.End = local(), local()
+	a.OEE, a.Target = math.Float64frombits(d.uint()), math.Float64frombits(d.uint())
+	i := slices.IndexFunc(v.config.Alerts, func(c AlertConfig) bool { return c.Name == a.Name })
+	if i < 0 || d.err != nil {
+		return Alert{}, false
+	}
+	a.When = v.config.Alerts[i].When
+	return a, true
 }
 
 // The compact form of the reports of a day, version 1.
@@ -319,6 +397,7 @@ func (v *View) encodeReports(m *machine, day int64) []byte {
 		e.int(r.revision)
 		e.uint(r.figures)
 		e.uint(uint64(r.state))
+		e.bool(r.pending || r.again)
 	}
 	return e.finish(reportsVersion, day)
 }
@@ -328,7 +407,7 @@ func (v *View) decodeReports(m *machine, data []byte) error {
 	day := d.start(v, reportsVersion)
 	for range d.count(1 << 20) {
 		kind, from := d.text(), d.int()+day
-		r := report{revision: d.int(), figures: d.uint(), state: State(d.uint())}
+		r := report{revision: d.int(), figures: d.uint(), state: State(d.uint()), again: d.bool()}
 		config := slices.IndexFunc(v.config.Windows, func(c WindowConfig) bool { return c.String() == kind })
 		if d.err != nil || config < 0 { // the configuration no longer has it
 			continue
@@ -336,6 +415,9 @@ func (v *View) decodeReports(m *machine, data []byte) error {
 		r.key = windowKey{config, from}
 		if i, found := slices.BinarySearchFunc(m.reports, r.key, report.compare); !found {
 			m.reports = slices.Insert(m.reports, i, r)
+			if r.again {
+				v.touch(m, span{from, from + 1})
+			}
 		}
 	}
 	return d.end()

@@ -162,13 +162,13 @@ func (v *View) markMicro(all []stretch, known int64) {
 }
 
 // Timeline returns a machine's states between two instants, as far as they are
-// known.
+// known, from AtHand on.
 func (v *View) Timeline(machine string, from, to time.Time) []Interval {
 	m := v.machines[machine]
 	if m == nil || m.through() == never {
 		return nil
 	}
-	s := span{nanos(from), nanos(to)}
+	s := span{max(nanos(from), m.atHand()), nanos(to)}
 	s.to = min(s.to, m.through())
 	all := v.stretches(m, s)
 	planned := v.plannedIn(m, s)

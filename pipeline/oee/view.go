@@ -29,7 +29,7 @@ type View struct {
 	rates    rates
 	planned  map[span][]span // of shifts, by window
 	sides    [sides]SideOutput
-	alerts   []Alert
+	alerts   []*outgoing // for Alerts
 	finished bool
 	knowing  bool // rows come whose figures were told
 

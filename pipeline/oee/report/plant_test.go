@@ -32,7 +32,7 @@ func (p *plant) LineWindows(line, kind string, from, to time.Time) []oee.Result 
 
 func between(all []oee.Result, kind string, from, to time.Time) (some []oee.Result) {
 	for _, r := range all {
-		if (kind == "" || kind == r.Window.Kind) && !r.Window.Start.Before(from) && r.Window.Start.Before(to) {
+		if (kind == "" || kind == r.Window.Kind) && r.Window.End.After(from) && r.Window.Start.Before(to) {
 			some = append(some, r)
 		}
 	}
@@ -255,7 +255,7 @@ const hostile = `<script>alert("wrap-01")</script>`
 
 func many(n int) (names []string) {
 	for i := range n {
-		names = append(names, fmt.Sprintf("machine-%03d", i+1))
+		names = append(names, fmt.Sprintf("machine-%04d", i+1))
 	}
 	return names
 }

@@ -2,6 +2,8 @@ package report_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +72,55 @@ func TestViewOverClockChange(t *testing.T) {
 	// A shift of the 25th is none of the 24th's.
 	if strings.Contains(page, "06:30:00") {
 		t.Error("the page shows what is beyond the date")
+	}
+}
+
+var _ report.Live = (*oee.View)(nil)
+
+// one is a process with one view.
+type one struct {
+	config *oee.Config
+	*oee.View
+}
+
+func (o one) Names() []string { return []string{o.config.Name} }
+
+func (o one) Look(_ context.Context, _ string, look func(c *oee.Config, f report.Live) error) error {
+	return look(o.config, o.View)
+}
+
+// A machine's figures so far are those of its shift, up to its last word, also
+// while that still waits for older ones.
+func TestViewNow(t *testing.T) {
+	c := oee.Config{Name: "plant-1", Zone: berlin, Reporting: oee.OnChange, Lateness: 10 * time.Minute, States: map[string]oee.Class{"RUN": oee.Running},
+		Windows: []oee.WindowConfig{{Kind: oee.ShiftWindow}}, Shifts: []oee.Shift{{Name: "early", Start: 6 * time.Hour, Length: 8 * time.Hour}}}
+	v, err := oee.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2026, 11, 22, 6, 0, 0, 0, berlin)
+	v.Apply(oee.Event{Machine: "m1", Time: start, State: "RUN"})
+	v.Apply(oee.Event{Machine: "m1", Time: start.Add(time.Hour), State: "RUN"})
+	var got struct {
+		Machines []struct {
+			Heard   time.Time
+			State   struct{ Class string }
+			Current *struct {
+				Window struct{ Name string }
+				Run    float64 `json:"run_s"`
+				State  string
+			}
+		}
+	}
+	if err := json.Unmarshal(get(t, report.NewAPI(one{&c, v}), "/api/v1/oee/plant-1/machines").Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Machines) != 1 || got.Machines[0].Current == nil {
+		t.Fatalf("machines are %+v", got.Machines)
+	}
+	m := got.Machines[0]
+	if m.State.Class != "running" || !m.Heard.Equal(start.Add(time.Hour)) || m.Current.Window.Name != "early" || m.Current.Run != 3600 || m.Current.State != "early" {
+		t.Errorf("the machine is %+v, its shift %+v", m, m.Current)
 	}
 }
 

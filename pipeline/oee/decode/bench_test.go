@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"testing"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -77,28 +76,6 @@ func BenchmarkJSON(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})
 	}
-}
-
-// BenchmarkShare takes the sides in turns, so that a busy machine slows all of
-// them, and says how fast events are decoded in terms of the others.
-func BenchmarkShare(b *testing.B) {
-	const turn = 1000
-	sides := []func() error{eventsSide(b), structSide(), tokensSide()}
-	spent := make([]time.Duration, len(sides))
-	for b.Loop() {
-		for i, do := range sides {
-			began := time.Now()
-			for range turn {
-				if err := do(); err != nil {
-					b.Fatal(err)
-				}
-			}
-			spent[i] += time.Since(began)
-		}
-	}
-	b.ReportMetric(float64(turn*b.N)/spent[0].Seconds(), "events/s")
-	b.ReportMetric(spent[1].Seconds()/spent[0].Seconds(), "of-struct")
-	b.ReportMetric(spent[2].Seconds()/spent[0].Seconds(), "of-tokens")
 }
 
 // TestAllocations: an event like those before it costs no allocation.

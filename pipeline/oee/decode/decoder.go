@@ -90,8 +90,7 @@ func wrong(field, format string, args ...any) error {
 
 // object reads the objects of one format.
 type object interface {
-	// read reads the object that has just begun.
-	read(r *reader, to *output) error
+	read(object raw, to *output) error
 }
 
 // Decoder decodes the records of one input. It belongs to one goroutine, and
@@ -146,41 +145,54 @@ func (d *Decoder) Decode(r Record, batch *Batch) error {
 
 func (d *Decoder) objects(data []byte) error {
 	d.reader.reset(data)
-	n, within := 0, false
+	n := 0
 	for {
-		kind, _, err := d.reader.next()
+		v, err := d.reader.next()
 		switch {
-		case err == io.EOF && n == 0 && len(bytes.TrimSpace(data)) == 0:
+		case err == io.EOF && len(bytes.TrimSpace(data)) == 0:
 			return wrong("", "it is empty")
 		case err == io.EOF:
-			return nil // an empty list says that there is nothing
-		case err == nil && kind == '[' && !within:
-			within = true
-			continue
-		case err == nil && kind == ']':
-			within = false
-			continue
-		case err == nil && kind != '{':
-			err = wrong("", "it is no JSON object")
-		case err == nil:
-			err = d.format.read(d.reader, &d.output)
+			return nil
+		case err != nil:
+			return syntax(err, n)
+		case v[0] != '[':
+			err = d.object(v, &n)
+		default: // an empty list says that there is nothing
+			for i := blank(v, 1); v[i] != ']' && err == nil; {
+				end := valueEnd(v, i)
+				err = d.object(v[i:end], &n)
+				if i = blank(v, end); v[i] == ',' {
+					i = blank(v, i+1)
+				}
+			}
 		}
 		if err != nil {
-			return failure(err, n)
+			return err
 		}
-		n++
 	}
 }
 
-// failure is the Error of an object: what a format found wrong with it, or that
-// it is no JSON.
-func failure(err error, item int) error {
-	var own *Error
-	if errors.As(err, &own) {
-		own.Item = item
-		return err
+// object decodes one of the record's objects, the nth.
+func (d *Decoder) object(v raw, n *int) error {
+	var err error
+	if v[0] == '{' {
+		err = d.format.read(v, &d.output)
+	} else {
+		err = wrong("", "it is no JSON object")
 	}
-	e := &Error{Item: item, Reason: "it is no JSON: " + err.Error()}
+	if err != nil {
+		var own *Error
+		if errors.As(err, &own) {
+			own.Item = *n
+		}
+	}
+	*n++
+	return err
+}
+
+// syntax is the Error of what is no JSON, from the record's nth object on.
+func syntax(err error, n int) error {
+	e := &Error{Item: n, Reason: "it is no JSON: " + err.Error()}
 	var syntactic *jsontext.SyntacticError
 	if errors.As(err, &syntactic) {
 		e.Field = string(syntactic.JSONPointer)

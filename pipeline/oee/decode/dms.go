@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/shardline/shardline/pipeline/oee"
 )
 
@@ -71,7 +69,7 @@ type changes struct {
 	before string
 	found  [changeCount]raw
 	tables map[string]*table
-	row    *reader // of what lies in the record
+	row    *reader // of what lies in the record as text
 }
 
 func newChanges(tables map[string]Table, before string) (*changes, error) {
@@ -111,11 +109,9 @@ var operations = map[string]string{
 	"create": "upsert", "read": "upsert",
 }
 
-func (c *changes) read(r *reader, to *output) error {
+func (c *changes) read(object raw, to *output) error {
 	clear(c.found[:])
-	if err := r.object(c.places, c.found[:]); err != nil {
-		return err
-	}
+	c.places.read(object, c.found[:])
 	word := func(i int) string {
 		text, _ := c.found[i].text()
 		return string(text)
@@ -199,20 +195,17 @@ func newTable(name string, t Table) (*table, error) {
 }
 
 // values reads the columns of an object.
-func (t *table) values(c *changes, data raw) (document raw, err error) {
+func (t *table) values(data raw) (document raw) {
 	clear(t.found)
-	err = c.row.whole(data, t.places, t.found)
-	return t.found[len(t.found)-1], err
+	t.places.read(data, t.found)
+	return t.found[len(t.found)-1]
 }
 
 // change makes rows of a change. The row before it, where DMS sends it, tells
 // which row an update has replaced when its key has changed.
 func (t *table) change(c *changes, to *output, gone bool, recordKey string) error {
 	n := len(t.names)
-	document, err := t.values(c, c.found[changeData])
-	if err != nil {
-		return err
-	}
+	document := t.values(c.found[changeData])
 	copy(t.now, t.found[:n])
 	copy(t.then, t.found[n:2*n])
 	if document.present() {
@@ -221,9 +214,7 @@ func (t *table) change(c *changes, to *output, gone bool, recordKey string) erro
 		}
 	}
 	if before := c.found[changeBefore]; before.present() && before[0] == '{' {
-		if document, err = t.values(c, before); err != nil {
-			return err
-		}
+		document = t.values(before)
 		copy(t.then, t.found[:n])
 		if document.present() {
 			if err := t.inside(c, document, t.then); err != nil {
@@ -232,7 +223,7 @@ func (t *table) change(c *changes, to *output, gone bool, recordKey string) erro
 		}
 	}
 	for i := range t.now {
-		t.now[i], t.then[i] = unwrapped(c.row, t.now[i]), unwrapped(c.row, t.then[i])
+		t.now[i], t.then[i] = unwrapped(t.now[i]), unwrapped(t.then[i])
 	}
 
 	if gone {
@@ -288,14 +279,18 @@ func (t *table) gone(to *output, recordKey string) error {
 // inside reads the columns of a document, which lies in the row as an object or
 // as text, into values; what the row has itself stays.
 func (t *table) inside(c *changes, document raw, values []raw) error {
-	text := document
 	if document[0] == '"' {
-		text, _ = document.text()
+		text, _ := document.text()
+		var err error
+		if document, err = c.row.only(text); err != nil {
+			return wrong("/data/_doc", "it is no JSON object: %v", err)
+		}
+	}
+	if document[0] != '{' {
+		return wrong("/data/_doc", "it is no JSON object")
 	}
 	found := make([]raw, len(values))
-	if err := c.row.whole(text, t.plain, found); err != nil {
-		return wrong("/data/_doc", "it is no JSON object: %v", err)
-	}
+	t.plain.read(document, found)
 	for i, v := range found {
 		if v != nil && values[i] == nil {
 			values[i] = v
@@ -305,22 +300,22 @@ func (t *table) inside(c *changes, document raw, values []raw) error {
 }
 
 // unwrapped is the value of MongoDB's extended JSON, {"$date": …}, or v.
-func unwrapped(r *reader, v raw) raw {
+func unwrapped(v raw) raw {
 	const depth = 3 // {"$date": {"$numberLong": "…"}}
 	for range depth {
 		if len(v) == 0 || v[0] != '{' {
 			return v
 		}
-		r.reset(v[1:]) // its one name and value, without the braces
-		_, name, err := r.next()
-		if err != nil || !bytes.HasPrefix(name, []byte(`"$`)) {
+		i := blank(v, 1)
+		if !bytes.HasPrefix(v[i:], []byte(`"$`)) {
 			return v
 		}
-		rest := bytes.TrimSpace(v[1+r.at : len(v)-1])
-		if rest = bytes.TrimSpace(bytes.TrimPrefix(rest, []byte(":"))); len(rest) == 0 || !jsontext.Value(rest).IsValid() {
+		i = blank(v, blank(v, textEnd(v, i))+1)
+		end := valueEnd(v, i)
+		if v[blank(v, end)] != '}' {
 			return v
 		}
-		v = rest
+		v = v[i:end]
 	}
 	return v
 }

@@ -41,11 +41,9 @@ func newEvents(f Fields) (*events, error) {
 	return e, err
 }
 
-func (e *events) read(r *reader, to *output) error {
+func (e *events) read(object raw, to *output) error {
 	clear(e.found[:])
-	if err := r.object(e.places, e.found[:]); err != nil {
-		return err
-	}
+	e.places.read(object, e.found[:])
 	machine, err := to.machine(e.found[fieldMachine], e.pointers[fieldMachine])
 	if err != nil {
 		return err

@@ -48,9 +48,11 @@ func (l *Lines) Read(line []byte) (Line, error) {
 		return Line{Data: line}, nil
 	}
 	clear(l.found[:])
-	if err := l.reader.whole(line, l.places, l.found[:]); err != nil {
+	v, err := l.reader.only(line)
+	if err != nil || v[0] != '{' {
 		return Line{Data: line}, nil // the decoder says what is wrong with it
 	}
+	l.places.read(v, l.found[:])
 	named := l.found[lineSource] != nil || l.found[lineKey] != nil || l.found[lineArrival] != nil
 	data := l.found[lineData]
 	if !named || data == nil || l.found[lineMetadata] != nil { // a change record of DMS has data too

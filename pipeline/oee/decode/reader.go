@@ -41,43 +41,58 @@ func (v raw) text() (text []byte, ok bool) {
 
 // place is a name or index on the way of a pointer.
 type place struct {
-	quoted []byte // the name as most records write it
-	name   string
-	index  int // -1: no index
-	field  int // of the value here; -1: the way goes on
-	inner  branch
+	name  string
+	index int // -1: no index
+	field int // of the value here; -1: the way goes on
+	inner branch
 }
 
 // branch is the places within one object or list.
 type branch struct {
 	places []*place
-	next   int // of places, what most likely comes next: records are alike
+	// Records are alike: names are where the last one had them, also those that
+	// nobody asks for.
+	names []name
+	next  int // of names, what most likely comes next
 }
 
+// name is a name as records have it, in its quotes, and its place; nil: nobody
+// asks for it.
+type name struct {
+	quoted []byte
+	place  *place
+}
+
+// maxNamesKept bounds the names of an object that are kept: beyond them they
+// are found, but more slowly.
+const maxNamesKept = 64
+
 // named is the place with the name, which stands in quotes.
-func (b *branch) named(name []byte) *place {
-	if b.next < len(b.places) {
-		if p := b.places[b.next]; bytes.Equal(p.quoted, name) {
+func (b *branch) named(quoted []byte) *place {
+	if b.next < len(b.names) {
+		if n := &b.names[b.next]; bytes.Equal(n.quoted, quoted) {
 			b.next++
-			return p
+			return n.place
 		}
 	}
-	for i, p := range b.places {
-		if bytes.Equal(p.quoted, name) {
+	for i := range b.names {
+		if n := &b.names[i]; bytes.Equal(n.quoted, quoted) {
 			b.next = i + 1
-			return p
+			return n.place
 		}
 	}
-	if bytes.IndexByte(name, '\\') < 0 {
-		return nil
-	}
-	plain, ok := raw(name).text()
+	var found *place
+	plain, ok := raw(quoted).text()
 	for _, p := range b.places {
 		if ok && p.name == string(plain) {
-			return p
+			found = p
 		}
 	}
-	return nil
+	if len(b.names) < maxNamesKept {
+		b.names = append(b.names, name{bytes.Clone(quoted), found})
+		b.next = len(b.names)
+	}
+	return found
 }
 
 func (b *branch) indexed(i int) *place {
@@ -120,11 +135,7 @@ func places(pointers []string) (*branch, error) {
 				}
 			}
 			if p == nil {
-				quoted, err := jsontext.AppendQuote(nil, name)
-				if err != nil {
-					return nil, fmt.Errorf("JSON pointer %q: %w", text, err)
-				}
-				p = &place{quoted: quoted, name: name, index: -1, field: -1}
+				p = &place{name: name, index: -1, field: -1}
 				if n, err := strconv.ParseUint(name, 10, 31); err == nil && strconv.FormatUint(n, 10) == name {
 					p.index = int(n)
 				}
@@ -143,14 +154,14 @@ func places(pointers []string) (*branch, error) {
 	return root, nil
 }
 
-// reader reads the values at places, in one pass without allocation. It goes by
-// tokens, which cost half of what whole values do.
+// reader says whether a record is JSON, value by value. What has passed it is
+// walked as text, in which nothing can be wrong any more: that costs less than
+// the library's tokens, and allocates nothing.
 type reader struct {
 	decoder *jsontext.Decoder
 	buffer  bytes.Buffer
 	options jsontext.Options
 	data    []byte
-	at      int // behind the last token
 }
 
 func newReader() *reader {
@@ -162,154 +173,159 @@ func newReader() *reader {
 }
 
 func (r *reader) reset(data []byte) {
-	r.data, r.at = data, 0
+	r.data = data
 	r.buffer = *bytes.NewBuffer(data)
 	r.decoder.Reset(&r.buffer, r.options)
 }
 
-// next reads a token. Its text is that of the record, and stays what it is for
-// as long as the record does.
-func (r *reader) next() (kind jsontext.Kind, text raw, err error) {
-	token, err := r.decoder.ReadToken()
+// next is the next value of the record, and io.EOF behind the last. Its text is
+// the record's, and stays what it is for as long as the record does.
+func (r *reader) next() (raw, error) {
+	v, err := r.decoder.ReadValue()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	start, end := r.at, int(r.decoder.InputOffset())
-	r.at = end
-	for start < end {
-		switch r.data[start] {
-		case ' ', '\t', '\n', '\r', ',', ':':
-			start++
-			continue
-		}
-		break
-	}
-	return token.Kind(), r.data[start:end], nil
+	end := r.decoder.InputOffset()
+	return r.data[end-int64(len(v)) : end], nil
 }
 
-// rest reads to the end of the object or list that has just begun.
-func (r *reader) rest() error {
-	for depth := 1; depth > 0; {
-		token, err := r.decoder.ReadToken()
-		if err != nil {
-			return err
-		}
-		switch token.Kind() {
-		case '{', '[':
-			depth++
-		case '}', ']':
-			depth--
-		}
+// only is the one value that text is.
+func (r *reader) only(text []byte) (raw, error) {
+	r.reset(text)
+	v, err := r.next()
+	if err != nil {
+		return nil, err
 	}
-	r.at = int(r.decoder.InputOffset())
-	return nil
+	switch _, err = r.next(); err {
+	case io.EOF:
+		return v, nil
+	case nil:
+		err = errors.New("something stands behind it")
+	}
+	return nil, err
 }
 
-// object reads an object that has just begun.
-func (r *reader) object(at *branch, found []raw) error {
-	for {
-		kind, name, err := r.next()
-		if err != nil || kind == '}' {
-			return err
-		}
-		if err := r.one(at.named(name), found); err != nil {
-			return err
+// read finds the values at the places of an object.
+func (b *branch) read(object raw, found []raw) { b.object(object, 0, found) }
+
+// object reads the object at i, and returns where it ends.
+func (b *branch) object(text raw, i int, found []raw) int {
+	b.next = 0
+	for i = blank(text, i+1); text[i] != '}'; {
+		end := textEnd(text, i)
+		p := b.named(text[i:end])
+		i = blank(text, end) // the colon
+		i = blank(text, p.read(text, blank(text, i+1), found))
+		if text[i] == ',' {
+			i = blank(text, i+1)
 		}
 	}
+	return i + 1
 }
 
-// list reads a list that has just begun.
-func (r *reader) list(at *branch, found []raw) error {
-	for i := 0; ; i++ {
-		if r.decoder.PeekKind() == ']' {
-			_, _, err := r.next()
-			return err
-		}
-		if err := r.one(at.indexed(i), found); err != nil {
-			return err
+// list reads the list at i, and returns where it ends.
+func (b *branch) list(text raw, i int, found []raw) int {
+	i = blank(text, i+1)
+	for n := 0; text[i] != ']'; n++ {
+		i = blank(text, b.indexed(n).read(text, i, found))
+		if text[i] == ',' {
+			i = blank(text, i+1)
 		}
 	}
+	return i + 1
 }
 
-// one reads the next value, which stands at p; nil: nobody asks for it.
-func (r *reader) one(p *place, found []raw) error {
-	kind, text, err := r.next()
-	composite := kind == '{' || kind == '['
+// read reads the value at i, which stands at p, and returns where it ends; nil:
+// nobody asks for it.
+func (p *place) read(text raw, i int, found []raw) int {
 	switch {
-	case err != nil:
-		return err
-	case p == nil && composite:
-		return r.rest()
 	case p == nil:
-		return nil
+		return valueEnd(text, i)
 	case p.field >= 0:
-		if composite {
-			start := r.at - 1
-			if err := r.rest(); err != nil {
-				return err
-			}
-			text = r.data[start:r.at]
-		}
-		found[p.field] = text
-		return nil
+		end := valueEnd(text, i)
+		found[p.field] = text[i:end]
+		return end
 	}
 	p.inner.forget(found)
-	switch kind {
+	switch text[i] {
 	case '{':
-		return r.object(&p.inner, found)
+		return p.inner.object(text, i, found)
 	case '[':
-		return r.list(&p.inner, found)
+		return p.inner.list(text, i, found)
 	}
-	return nil
+	return valueEnd(text, i)
 }
 
-// each reads a list of objects, of each what stands at the places, and calls do
-// for it.
-func (r *reader) each(data []byte, at *branch, found []raw, do func() error) error {
-	r.reset(data)
-	if kind, _, err := r.next(); err != nil || kind != '[' {
+// each calls do for the objects of a list, with what stands at the places.
+func (b *branch) each(list raw, found []raw, do func() error) error {
+	if list[0] != '[' {
 		return errNoList
 	}
-	for {
-		kind, _, err := r.next()
-		switch {
-		case err != nil:
-			return err
-		case kind == ']':
-			return nil
-		case kind != '{':
+	for i := blank(list, 1); list[i] != ']'; {
+		if list[i] != '{' {
 			return errNoList
 		}
 		clear(found)
-		if err := r.object(at, found); err != nil {
-			return err
-		}
+		end := b.object(list, i, found)
 		if err := do(); err != nil {
 			return err
 		}
+		if i = blank(list, end); list[i] == ',' {
+			i = blank(list, i+1)
+		}
 	}
+	return nil
 }
 
 var errNoList = errors.New("it is no list of objects")
 
-// whole reads the one object that data is.
-func (r *reader) whole(data []byte, at *branch, found []raw) error {
-	r.reset(data)
-	kind, _, err := r.next()
-	if err == nil && kind != '{' {
-		err = errors.New("it is no object")
+// blank is the first byte from i on that is no space.
+func blank(text raw, i int) int {
+	for i < len(text) && text[i] <= ' ' {
+		i++
 	}
-	if err == nil {
-		err = r.object(at, found)
-	}
-	if err == nil {
-		if _, _, err = r.next(); err == io.EOF {
-			return nil
-		} else if err == nil {
-			err = errors.New("something stands behind it")
+	return i
+}
+
+// textEnd is behind the text that begins at i.
+func textEnd(text raw, i int) int {
+	for i++; ; i++ {
+		switch text[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
 		}
 	}
-	return err
+}
+
+// valueEnd is behind the value that begins at i.
+func valueEnd(text raw, i int) int {
+	switch text[i] {
+	case '"':
+		return textEnd(text, i)
+	case '{', '[':
+		for depth := 0; ; {
+			switch text[i] {
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return i + 1
+				}
+			case '"':
+				i = textEnd(text, i)
+				continue
+			}
+			i++
+		}
+	}
+	for ; i < len(text); i++ {
+		if c := text[i]; c <= ' ' || c == ',' || c == '}' || c == ']' {
+			break
+		}
+	}
+	return i
 }
 
 // shown is a value in a message: short, on one line, and in quotes of our own.

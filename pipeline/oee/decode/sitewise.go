@@ -31,11 +31,10 @@ type properties struct {
 	found  [noticeCount]raw
 	value  [valueCount]raw
 	fields map[string]int // by property id
-	inner  *reader
 }
 
 func newProperties(f Fields) (*properties, error) {
-	p := &properties{fields: make(map[string]int), inner: newReader()}
+	p := &properties{fields: make(map[string]int)}
 	for i, id := range f.list() {
 		switch {
 		case id == "":
@@ -54,11 +53,9 @@ func newProperties(f Fields) (*properties, error) {
 	return p, err
 }
 
-func (p *properties) read(r *reader, to *output) error {
+func (p *properties) read(object raw, to *output) error {
 	clear(p.found[:])
-	if err := r.object(p.places, p.found[:]); err != nil {
-		return err
-	}
+	p.places.read(object, p.found[:])
 	if kind, _ := p.found[noticeType].text(); string(kind) != "PropertyValueUpdate" {
 		return wrong("/type", "it is not PropertyValueUpdate")
 	}
@@ -79,7 +76,7 @@ func (p *properties) read(r *reader, to *output) error {
 	if !values.present() {
 		return missing(values, "/payload/values")
 	}
-	err = p.inner.each(values, p.values, p.value[:], func() error { return p.one(to, machine, field) })
+	err = p.values.each(values, p.value[:], func() error { return p.one(to, machine, field) })
 	if err == errNoList {
 		return wrong("/payload/values", "%v", err)
 	}

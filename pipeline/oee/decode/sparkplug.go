@@ -49,8 +49,6 @@ type messages struct {
 	fields      map[string]int // by metric name
 	nodes       map[string]*node
 	aliases     int // of all nodes
-	payload     *reader
-	metrics     *reader
 }
 
 // node is an edge node, as its births have told.
@@ -61,7 +59,7 @@ type node struct {
 }
 
 func newMessages(f Fields) (*messages, error) {
-	m := &messages{fields: make(map[string]int), nodes: make(map[string]*node), payload: newReader(), metrics: newReader()}
+	m := &messages{fields: make(map[string]int), nodes: make(map[string]*node)}
 	for i, name := range f.list() {
 		switch {
 		case name == "":
@@ -86,11 +84,9 @@ func newMessages(f Fields) (*messages, error) {
 	return m, err
 }
 
-func (m *messages) read(r *reader, to *output) error {
+func (m *messages) read(object raw, to *output) error {
 	clear(m.found[:])
-	if err := r.object(m.top, m.found[:]); err != nil {
-		return err
-	}
+	m.top.read(object, m.found[:])
 	text, ok := m.found[messageTopic].text()
 	if !ok {
 		return wrong("/topic", "it is missing: a rule on the way must add it, as topic() of AWS IoT does")
@@ -112,9 +108,7 @@ func (m *messages) read(r *reader, to *output) error {
 		return wrong("/topic", "%s: a message of a device names it, and no other", shown(text))
 	}
 	if payload := m.found[messagePayload]; payload.present() && payload[0] == '{' {
-		if err := m.payload.whole(payload, m.within, m.found[:]); err != nil {
-			return err
-		}
+		m.within.read(payload, m.found[:])
 	}
 	machine := to.machineAt(name, device)
 	switch kind {
@@ -247,7 +241,7 @@ func (m *messages) each(do func() error) error {
 	if !metrics.present() {
 		return nil
 	}
-	err := m.metrics.each(metrics, m.metric, m.value[:], do)
+	err := m.metric.each(metrics, m.value[:], do)
 	if err == errNoList {
 		return wrong("/metrics", "%v", err)
 	}

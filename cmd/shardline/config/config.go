@@ -203,6 +203,7 @@ const (
 	CountAlways  = "always"
 	CountRunning = "running"
 
+	LossRun          = "run"
 	LossAvailability = "availability"
 	LossPerformance  = "performance"
 	LossPlanned      = "planned"

@@ -91,8 +91,9 @@ func defaultDestination(common Delivery) Destination {
 
 func defaultView() View {
 	return View{
-		Counters:  Counters{Total: Counter{Kind: CounterDelta}, Good: Counter{Kind: CounterDelta}, Rejected: Counter{Kind: CounterDelta}},
-		Losses:    Losses{Idle: LossAvailability, Changeover: LossAvailability},
+		Counters: Counters{Total: Counter{Kind: CounterDelta}, Good: Counter{Kind: CounterDelta}, Rejected: Counter{Kind: CounterDelta}},
+		Losses: Losses{Running: LossRun, Idle: LossAvailability, Stopped: LossAvailability, PlannedStop: LossPlanned,
+			Changeover: LossAvailability, Unknown: LossAvailability},
 		CountWhen: CountAlways, AllowedLateness: 10 * time.Minute, IdleTimeout: 2 * time.Minute, MaxAhead: 15 * time.Minute,
 		Planned: Planned{Kind: PlannedShifts}, Targets: Targets{OEE: 0.85, Warn: 0.65},
 		Retain: 35 * 24 * time.Hour, SaveEvery: 30 * time.Second, MaxMachines: 20_000,

@@ -179,13 +179,23 @@ type States struct {
 	Unknown []string `yaml:"unknown"`
 }
 
-// Losses say what the time in a class of states is.
+// Losses say what the time in a class of states is. `run`: run time.
+// `performance`: run time in which too little is made. `availability`: planned,
+// but no run time. `planned`: taken out of planned time.
 type Losses struct {
-	// `availability`: no run time. `performance`: run time without units.
-	// `planned`: taken out of planned time.
-	Idle string `yaml:"idle" enum:"availability,performance,planned"`
-	// As `idle`.
-	Changeover string `yaml:"changeover" enum:"availability,performance,planned"`
+	// `run` or `performance`.
+	Running string `yaml:"running" enum:"run,performance,availability,planned"`
+	// Waiting for material may be a loss of performance.
+	Idle string `yaml:"idle" enum:"run,performance,availability,planned"`
+	// Stops shorter than `micro_stop` are a loss of performance whatever stands
+	// here.
+	Stopped string `yaml:"stopped" enum:"run,performance,availability,planned"`
+	// Maintenance that shall be seen in the figures is a loss of availability.
+	PlannedStop string `yaml:"planned_stop" enum:"run,performance,availability,planned"`
+	// Setting up by plan may be no loss at all.
+	Changeover string `yaml:"changeover" enum:"run,performance,availability,planned"`
+	// Also of states that stand in no list, and of silence.
+	Unknown string `yaml:"unknown" enum:"run,performance,availability,planned"`
 }
 
 // Shift is a shift of the plant.

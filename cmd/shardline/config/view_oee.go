@@ -19,8 +19,11 @@ func (v *View) OEE() oee.Config {
 	c := oee.Config{
 		Name: v.Name, Zone: location(v.TimeZone),
 		States: make(map[string]oee.Class),
-		Losses: map[oee.Class]oee.Loss{oee.Idle: losses[v.Losses.Idle], oee.Changeover: losses[v.Losses.Changeover]},
-		Total:  counter(v.Counters.Total), Good: counter(v.Counters.Good), Rejected: counter(v.Counters.Rejected),
+		Losses: map[oee.Class]oee.Loss{
+			oee.Running: losses[v.Losses.Running], oee.Idle: losses[v.Losses.Idle], oee.Stopped: losses[v.Losses.Stopped],
+			oee.PlannedStop: losses[v.Losses.PlannedStop], oee.Changeover: losses[v.Losses.Changeover], oee.Unknown: losses[v.Losses.Unknown],
+		},
+		Total: counter(v.Counters.Total), Good: counter(v.Counters.Good), Rejected: counter(v.Counters.Rejected),
 		MicroStop: v.MicroStop, MaxHold: v.MaxHold, CountRunning: v.CountWhen == CountRunning, KeepDuplicates: v.KeepDuplicates,
 		Lateness: v.AllowedLateness, Idle: v.IdleTimeout, Ahead: v.MaxAhead, Retain: v.Retain,
 		Target: v.Targets.OEE, Warn: v.Targets.Warn, MaxMachines: v.MaxMachines,
@@ -101,7 +104,7 @@ func (v *View) Decoder(in *ViewInput) decode.Config {
 
 var (
 	losses = map[string]oee.Loss{
-		LossAvailability: oee.AvailabilityLoss, LossPerformance: oee.PerformanceLoss, LossPlanned: oee.PlannedLoss,
+		LossRun: oee.NoLoss, LossAvailability: oee.AvailabilityLoss, LossPerformance: oee.PerformanceLoss, LossPlanned: oee.PlannedLoss,
 	}
 	alertKinds = map[string]oee.AlertKind{
 		AlertIdle: oee.WhenIdle, AlertStopped: oee.WhenStopped, AlertNoData: oee.WhenNoData, AlertBelowTarget: oee.WhenBelowTarget,

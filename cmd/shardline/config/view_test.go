@@ -29,7 +29,8 @@ func TestViews(t *testing.T) {
 		Name: "plant-1", Zone: berlin,
 		States: map[string]oee.Class{"RUN": oee.Running, "1": oee.Running, "IDLE": oee.Idle, "STOP": oee.Stopped, "FAULT": oee.Stopped,
 			"PM": oee.PlannedStop, "CO": oee.Changeover, "?": oee.Unknown, "no data": oee.Unknown},
-		Losses:    map[oee.Class]oee.Loss{oee.Idle: oee.PerformanceLoss, oee.Changeover: oee.PlannedLoss},
+		Losses: map[oee.Class]oee.Loss{oee.Running: oee.NoLoss, oee.Idle: oee.PerformanceLoss, oee.Stopped: oee.AvailabilityLoss,
+			oee.PlannedStop: oee.PlannedLoss, oee.Changeover: oee.PlannedLoss, oee.Unknown: oee.AvailabilityLoss},
 		Total:     oee.Counter{Cumulative: true, Modulus: 65536 * oee.Unit},
 		MicroStop: 90 * time.Second, Reporting: oee.Periodic, MaxHold: 5 * time.Minute, CountRunning: true, KeepDuplicates: true,
 		Lateness: time.Hour, Idle: 3 * time.Minute, Ahead: time.Minute, Retain: 720 * time.Hour,
@@ -115,7 +116,8 @@ views:
 `)
 	want := oee.Config{
 		Name: "plant-1", Zone: time.UTC, States: map[string]oee.Class{"RUN": oee.Running, "no data": oee.Unknown},
-		Losses:    map[oee.Class]oee.Loss{oee.Idle: oee.AvailabilityLoss, oee.Changeover: oee.AvailabilityLoss},
+		Losses: map[oee.Class]oee.Loss{oee.Running: oee.NoLoss, oee.Idle: oee.AvailabilityLoss, oee.Stopped: oee.AvailabilityLoss,
+			oee.PlannedStop: oee.PlannedLoss, oee.Changeover: oee.AvailabilityLoss, oee.Unknown: oee.AvailabilityLoss},
 		Reporting: oee.OnChange, Lateness: 10 * time.Minute, Idle: 2 * time.Minute, Ahead: 15 * time.Minute, Retain: 35 * 24 * time.Hour,
 		Windows: []oee.WindowConfig{{Kind: oee.DayWindow}}, Target: 0.85, Warn: 0.65, MaxMachines: 20_000,
 	}

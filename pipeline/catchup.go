@@ -124,7 +124,7 @@ func (c *catchUp) demands() []demand {
 	var ds []demand
 	r := s.source.retention()
 	for _, m := range s.members {
-		if m.state == held {
+		if m.state == held || m.state == leaving {
 			continue
 		}
 		main, keys := m.cursor.wants()
@@ -200,7 +200,7 @@ func (c *catchUp) add(cl *cluster, d demand) {
 	switch {
 	case d.way == Main && main && d.m.state == behind:
 		cl.main = append(cl.main, d.m)
-	case d.way == Side && len(keys) > 0:
+	case d.way == Side && len(keys) > 0 && d.m.state != leaving:
 		for _, key := range d.keys {
 			if _, still := keys[key]; !still {
 				return // it is looked at again
@@ -379,6 +379,9 @@ func (c *catchUp) joining(cl *cluster) {
 		return
 	}
 	cl.main = slices.DeleteFunc(cl.main, func(m *member) bool {
+		if m.state != behind {
+			return false
+		}
 		if now.Before(m.rejoins) || !reached(m.cursor.place().At, cl.pin.taken.Position) {
 			return false
 		}
@@ -429,9 +432,7 @@ func (c *catchUp) sideThrough(cl *cluster, m *member) bool {
 // mainThrough says whether a member's main way has ended here.
 func (c *catchUp) mainThrough(cl *cluster, m *member) bool {
 	s := c.s
-	if cl.end && m.cursor.through() == cl.log.head.Index && s.finished() {
-		m.sub.Leave(m.cursor, Main)
-		s.endMember(m)
+	if cl.end && m.cursor.through() == cl.log.head.Index && s.endMember(m, cl.log) {
 		return true
 	}
 	if !cl.over {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -31,19 +32,19 @@ type obedient interface {
 // desired is what the worker knows of the desired state. One goroutine reads at
 // a time, consistently, so that what is known never goes back.
 type desired struct {
-	store     checkpoint.Store
-	holdables map[string][]Holdable // by name
-	metrics   *Metrics
-	logger    *zap.Logger
-	reading   chan struct{} // capacity 1: whoever has put something in reads
+	store   checkpoint.Store
+	metrics *Metrics
+	logger  *zap.Logger
+	reading chan struct{} // capacity 1: whoever has put something in reads
 
-	telling sync.Mutex // held while somebody is told, so that all are told in turn; before mu
-	mu      sync.Mutex
-	now     checkpoint.Desired
-	known   bool
-	obeying map[obedient]bool
-	next    *lookup // the reading that comes next; nil: nobody has asked
-	failing error   // of the last reading
+	telling   sync.Mutex            // held while somebody is told, so that all are told in turn; before mu
+	holdables map[string][]Holdable // by name; guarded by telling
+	mu        sync.Mutex
+	now       checkpoint.Desired
+	known     bool
+	obeying   map[obedient]bool
+	next      *lookup // the reading that comes next; nil: nobody has asked
+	failing   error   // of the last reading
 }
 
 // lookup is one reading, for all who asked before it began.
@@ -53,19 +54,26 @@ type lookup struct {
 	err  error
 }
 
-func newDesired(store checkpoint.Store, sources []SourceConfig, m *Metrics, logger *zap.Logger) *desired {
-	d := &desired{store: store, holdables: map[string][]Holdable{}, metrics: m, logger: logger,
-		reading: make(chan struct{}, 1), obeying: map[obedient]bool{}}
-	seen := map[Subscriber]bool{}
-	for _, source := range sources {
-		for _, s := range source.Subscribers {
-			if h, ok := s.Subscriber.(Holdable); ok && !seen[s.Subscriber] {
-				seen[s.Subscriber] = true
-				d.holdables[s.Subscriber.Name()] = append(d.holdables[s.Subscriber.Name()], h)
-			}
+func newDesired(store checkpoint.Store, m *Metrics, logger *zap.Logger) *desired {
+	return &desired{store: store, metrics: m, logger: logger, reading: make(chan struct{}, 1), obeying: map[obedient]bool{}}
+}
+
+// command says who can be held from now on, and tells them what is.
+func (d *desired) command(subscribers []Subscriber) {
+	d.telling.Lock()
+	defer d.telling.Unlock()
+	d.holdables = map[string][]Holdable{}
+	for _, s := range subscribers {
+		if h, ok := s.(Holdable); ok && !slices.Contains(d.holdables[s.Name()], h) {
+			d.holdables[s.Name()] = append(d.holdables[s.Name()], h)
 		}
 	}
-	return d
+	d.mu.Lock()
+	now, known := d.now, d.known
+	d.mu.Unlock()
+	if known {
+		d.hold(now)
+	}
 }
 
 // fresh is what is desired at a moment after the call: whoever has taken a lease
@@ -137,15 +145,16 @@ func (d *desired) learn(now checkpoint.Desired, err error) {
 		d.logger.Error("the desired state went back: the state table was replaced; what it says now is in force",
 			zap.Int64("before", before.Version), zap.Int64("now", now.Version))
 	}
-	d.hold(before, now, known)
+	d.hold(now)
+	d.release(before, now, known)
 	d.metrics.desire(now)
 	for _, o := range obeying {
 		o.desire(now)
 	}
 }
 
-// hold tells the subscribers what commands hold and release.
-func (d *desired) hold(before, now checkpoint.Desired, known bool) {
+// hold tells the subscribers what commands hold. d.telling is held.
+func (d *desired) hold(now checkpoint.Desired) {
 	for name, holdables := range d.holdables {
 		w := now.Wish(name)
 		keys := make(map[string]bool, len(w.Keys))
@@ -156,6 +165,11 @@ func (d *desired) hold(before, now checkpoint.Desired, known bool) {
 			h.Hold(w.Hold != nil || w.Stopped(), keys)
 		}
 	}
+}
+
+// release notes the commands that are new, and tells the subscribers what those
+// release. d.telling is held.
+func (d *desired) release(before, now checkpoint.Desired, known bool) {
 	for _, c := range now.Commands {
 		if !known || c.Version <= before.Version {
 			continue // what is held here began later

@@ -29,7 +29,7 @@ func (s *shard) finish(ctx context.Context, log *Log, lease checkpoint.Lease, ch
 		m.cursor.finish()
 		m.state = ended
 	}
-	s.final, s.log = true, nil
+	s.final, s.log, s.checkpoint = true, nil, checkpoint.ShardEnd
 	log.seen.close()
 	s.worker.budget.release(log.free())
 	s.mu.Unlock()
@@ -95,13 +95,20 @@ func (s *shard) endOf(log *Log, now bool) (all, first bool) {
 	return s.atEnd, first
 }
 
-// endMember notes that a laggard has settled the shard to its end.
-func (s *shard) endMember(m *member) {
+// endMember notes that a laggard has settled the shard to its end, which is the
+// end of a log. It says false when the shard is not at its end, or the laggard not
+// on that log any more.
+func (s *shard) endMember(m *member, l *Log) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.final || m.state != behind || !m.cursor.on(Main, l) {
+		return false
+	}
+	m.sub.Leave(m.cursor, Main)
 	m.cursor.finish()
 	m.state = ended
 	s.signal()
+	return true
 }
 
 // finished says whether the shard is at its end.

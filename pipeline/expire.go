@@ -25,7 +25,7 @@ func (s *shard) expire(r retention) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.members {
-		if m.state == held || m.state == ended && m.cursor.Parked() == 0 {
+		if m.state == held || m.state == leaving || m.state == ended && m.cursor.Parked() == 0 {
 			continue
 		}
 		if m.state == live {

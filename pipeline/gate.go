@@ -15,7 +15,7 @@ var errCommanded = errors.New("commands want another plan")
 
 // watch waits for what ends a plan, and says which: the lease is to be given up,
 // the stream was made again, or commands want another one than with these who are
-// stopped. Meanwhile it opens gates.
+// stopped. Meanwhile it goes over to other subscribers, and opens gates.
 func (s *shard) watch(ctx, attempts context.Context, lease checkpoint.Lease, stopped map[string]bool) error {
 	ticker := time.NewTicker(s.worker.failover / 3)
 	defer ticker.Stop()
@@ -31,7 +31,13 @@ func (s *shard) watch(ctx, attempts context.Context, lease checkpoint.Lease, sto
 			if s.changed(stopped) {
 				return errCommanded
 			}
+			continue
+		case <-s.subs().over:
+		case <-s.lefts:
 		case <-ticker.C:
+		}
+		s.regroup(stopped)
+		if s.saveRoster(ctx) {
 			s.openGates(ctx, attempts, lease, stopped)
 		}
 	}

@@ -12,10 +12,11 @@ import (
 type memberState uint8
 
 const (
-	held   memberState = iota // its gate is shut: it gets nothing
-	behind                    // a laggard: it gets them from catch-up, when it can take them
-	live                      // from the shard log
-	ended                     // it has settled the shard to its end, parked keys aside
+	held    memberState = iota // its gate is shut: it gets nothing
+	behind                     // a laggard: it gets them from catch-up, when it can take them
+	live                       // from the shard log
+	leaving                    // the worker goes on without it: what is in flight ends
+	ended                      // it has settled the shard to its end, parked keys aside
 )
 
 // member is a subscriber of a shard, for one tenure.
@@ -25,9 +26,10 @@ type member struct {
 
 	// Guarded by the shard's mu.
 	state   memberState
-	rejoins time.Time // not before this does it join the shard log
-	since   time.Time // its first unsettled record arrived no earlier, parked keys aside; zero: not known
-	keys    time.Time // likewise of its parked keys that have no lane
+	gone    chan struct{} // closed when it has left; nil: it is not leaving
+	rejoins time.Time     // not before this does it join the shard log
+	since   time.Time     // its first unsettled record arrived no earlier, parked keys aside; zero: not known
+	keys    time.Time     // likewise of its parked keys that have no lane
 }
 
 func (m *member) name() string { return m.sub.Name() }

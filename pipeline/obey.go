@@ -34,7 +34,7 @@ func (s *shard) serves(name string) bool {
 // stoppedNames are the worker's subscribers of the source that commands stop.
 func (s *shard) stoppedNames() map[string]bool {
 	stopped := map[string]bool{}
-	for name := range s.source.initials {
+	for name := range s.subs().initials {
 		if s.orders.stopped(name) {
 			stopped[name] = true
 		}
@@ -128,7 +128,7 @@ func (g guarded) Read(ctx context.Context) (Batch, error) {
 // Whoever is being removed is new nowhere: what is configured brings no name onto
 // a roster that does not list it.
 func (s *shard) newcomers() map[string]Initial {
-	initials := s.source.newcomers()
+	initials := s.subs().newcomers(s.source.retention())
 	maps.DeleteFunc(initials, func(name string, _ Initial) bool { return s.orders.wish(name).Removal != nil })
 	return initials
 }

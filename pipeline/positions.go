@@ -216,6 +216,11 @@ func (p plan) checkpoint(c checkpoint.Position, places map[string]standing, ahea
 			best = at
 		}
 	}
+	for _, e := range p.absent { // of those who have left meanwhile
+		if ahead && ordered(e.At) && e.At.Compare(best) > 0 {
+			n, best = n+1, e.At
+		}
+	}
 	if n == 0 || !known && !ahead || ordered(c) && best.Compare(c) <= 0 {
 		return c
 	}

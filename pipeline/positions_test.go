@@ -216,6 +216,17 @@ func TestForm(t *testing.T) {
 			checkpoint: at("9"), behind: entries{"b": entry(at("7"))},
 		},
 		{
+			name: "ahead: so for who has left meanwhile, and is further than those who stay",
+			plan: plan{taken: at("5"), starts: entries{"b": entry(at("5"))}, absent: entries{"a": entry(at("9"))}},
+			live: entries{"b": entry(at("7"))}, ahead: true,
+			checkpoint: at("9"), behind: entries{"b": entry(at("7"))},
+		},
+		{
+			name: "who has left does not hold the checkpoint, nor move it before the end",
+			plan: plan{taken: at("5"), starts: entries{"b": entry(at("5"))}, absent: entries{"a": entry(at("9")), "c": entry(at("6"))}},
+			live: entries{"b": entry(at("7"))}, checkpoint: at("7"), behind: entries{"c": entry(at("6"))},
+		},
+		{
 			name:       "it never goes back for somebody who joins from the horizon",
 			plan:       plan{taken: at("5"), starts: entries{"a": entry(at("5")), "n": entry(checkpoint.TrimHorizon)}},
 			live:       entries{"a": entry(at("9")), "n": entry(checkpoint.TrimHorizon)},

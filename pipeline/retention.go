@@ -49,16 +49,6 @@ func (r retention) since(i Initial) Initial {
 	return i
 }
 
-// newcomers is where each of the source's subscribers begins that is new now.
-func (s *source) newcomers() map[string]Initial {
-	r := s.retention()
-	initials := make(map[string]Initial, len(s.initials))
-	for name, i := range s.initials {
-		initials[name] = r.since(i)
-	}
-	return initials
-}
-
 // unproven are the places of a plan's subscribers at which the reader does not
 // see by itself what the stream trimmed: times, and the records of some while
 // others begin at the oldest one. The first record of the reading tells.

@@ -32,6 +32,10 @@ type shard struct {
 	orders orders
 	fallen chan struct{} // capacity 1: for catch-up: a member has changed
 	joined chan struct{} // capacity 1: for the reading: likewise
+	lefts  chan struct{} // capacity 1: for watch: a member that was leaving has left
+
+	enlisted []*subscriptions // whose subscribers may be members, the present ones last; owned by run, and by watch while that runs
+	leaving  sync.WaitGroup   // the members that leave while the shard is served
 
 	stale    stale    // owned by the reading
 	patience patience // likewise
@@ -61,7 +65,7 @@ func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 		return fmt.Errorf("lease %s: its source is not known (yet)", lease.Key)
 	}
 	s := &shard{worker: w, source: src, tenure: t, frozen: &lease.Saved, checkpoint: lease.Checkpoint,
-		fallen: make(chan struct{}, 1), joined: make(chan struct{}, 1),
+		fallen: make(chan struct{}, 1), joined: make(chan struct{}, 1), lefts: make(chan struct{}, 1),
 		logger: w.logger.With(zap.String("source", src.name), zap.String("shard", lease.Shard))}
 	s.orders = newOrders(lease.Acknowledged)
 	t.Positions(s.obeying)
@@ -151,6 +155,12 @@ func (s *shard) saved() checkpoint.Saved {
 // want another plan: then nothing is in flight, and saved says where everybody
 // is.
 func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved, parents []checkpoint.Lease) (bool, error) {
+	s.enlisted = []*subscriptions{s.source.enlist()}
+	defer func() {
+		for _, subs := range s.enlisted {
+			s.source.delist(subs)
+		}
+	}()
 	p, stopped := makePlan(saved, parents, s.newcomers(), s.worker.shared), s.stoppedNames()
 	for name := range stopped {
 		if entry, starts := p.starts[name]; starts { // it keeps its place
@@ -163,7 +173,7 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 		p.save = true
 	}
 	if p.shared {
-		if s.source.anyOf(p.held) {
+		if s.subs().anyOf(p.held) {
 			return false, fmt.Errorf("lease %s: %w", lease.Key, errParentBehind)
 		}
 		if len(p.left) > 0 {
@@ -176,6 +186,7 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 		if err := s.save(ctx); err != nil {
 			return false, fmt.Errorf("save the roster of %s: %w", lease.Key, err)
 		}
+		s.rosterSaved()
 	}
 
 	attempts, cancelAttempts := context.WithCancelCause(ctx)
@@ -196,6 +207,7 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 	} else if err != nil {
 		cancelAttempts(err)
 	}
+	s.leaving.Wait()
 	s.detach()
 	switch {
 	case ctx.Err() != nil:
@@ -218,7 +230,7 @@ func (s *shard) begin(p plan, parents []checkpoint.Lease) {
 	if s.final = p.taken == checkpoint.ShardEnd; !s.final {
 		s.log = s.newLog(p.taken)
 	}
-	for _, d := range s.source.subscribers {
+	for _, d := range s.subs().subscribers {
 		m := &member{sub: d}
 		entry, starts := p.starts[d.Name()]
 		if _, shut := p.held[d.Name()]; !starts && !shut {
@@ -289,6 +301,13 @@ func (s *shard) drainAll(ctx context.Context, members []*member, cancelAttempts 
 	var all sync.WaitGroup
 	for _, m := range members {
 		all.Go(func() {
+			if m.gone != nil {
+				select {
+				case <-m.gone:
+				case <-ctx.Done():
+				}
+				return
+			}
 			if err := m.sub.Drain(ctx, m.cursor); err != nil {
 				s.logger.Warn("drain given up: some records will be delivered again",
 					zap.String("destination", m.name()), zap.Error(err))

@@ -40,7 +40,7 @@ func (w *Worker) shares(all map[string]checkpoint.Lease) map[Sharer]float64 {
 		if e == nil {
 			continue
 		}
-		for _, sub := range s.subscribers {
+		for _, sub := range s.subscribed().subscribers {
 			sharer, ok := sub.(Sharer)
 			if !ok {
 				continue

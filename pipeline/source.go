@@ -49,35 +49,30 @@ type SourceState struct {
 
 // source is a configured source at run time.
 type source struct {
-	name        string
-	config      SourceConfig
-	subscribers []Subscriber
-	initials    map[string]Initial
-	format      checkpoint.KeyFormat
-	logger      *zap.Logger
-	metrics     *Metrics
-	looks       chan struct{} // capacity 1: the discovery is to look now
-	seen        atomic.Int64  // records that its shards' logs remember
-	asking      chan struct{} // capacity 1: whoever has put something in calls Source.Stream
+	name    string
+	config  SourceConfig // but for its Subscribers, which change
+	format  checkpoint.KeyFormat
+	logger  *zap.Logger
+	metrics *Metrics
+	looks   chan struct{} // capacity 1: the discovery is to look now
+	seen    atomic.Int64  // records that its shards' logs remember
+	asking  chan struct{} // capacity 1: whoever has put something in calls Source.Stream
 
-	mu      sync.Mutex
-	keeps   retention          // of the stream, as last described
-	epoch   *epoch             // nil: not known yet; replaced, its stream does not change
-	asked   *description       // the call of Source.Stream that comes next; nil: nobody has asked
-	trouble map[string]trouble // by shard, "" for the discovery: what failed the last time
-	state   SourceState
-	cause   error // the meaning of state.Reason
+	mu            sync.Mutex
+	subscriptions *subscriptions
+	keeps         retention          // of the stream, as last described
+	epoch         *epoch             // nil: not known yet; replaced, its stream does not change
+	asked         *description       // the call of Source.Stream that comes next; nil: nobody has asked
+	trouble       map[string]trouble // by shard, "" for the discovery: what failed the last time
+	state         SourceState
+	cause         error // the meaning of state.Reason
 }
 
 func newSource(c SourceConfig, format checkpoint.KeyFormat, logger *zap.Logger, m *Metrics) *source {
-	s := &source{name: c.Source.Name(), config: c, format: format, metrics: m, initials: make(map[string]Initial),
+	s := &source{name: c.Source.Name(), config: c, format: format, metrics: m, subscriptions: newSubscriptions(c.Subscribers),
 		logger: logger.With(zap.String("source", c.Source.Name())), trouble: make(map[string]trouble),
 		looks: make(chan struct{}, 1), asking: make(chan struct{}, 1),
 		state: SourceState{Name: c.Source.Name(), Reason: notReachedYet, Since: time.Now()}}
-	for _, d := range c.Subscribers {
-		s.subscribers = append(s.subscribers, d.Subscriber)
-		s.initials[d.Subscriber.Name()] = d.Initial
-	}
 	m.up.WithLabelValues(s.name).Set(0)
 	m.gaps.WithLabelValues(s.name)
 	m.garbage.WithLabelValues(s.name).Set(0)
@@ -178,16 +173,6 @@ func meaning(err error) error {
 		}
 	}
 	return errOther
-}
-
-// anyOf says whether one of the names is a subscriber of the worker's.
-func (s *source) anyOf(names map[string]checkpoint.Entry) bool {
-	for name := range names {
-		if _, ours := s.initials[name]; ours {
-			return true
-		}
-	}
-	return false
 }
 
 // closed forgets a shard that is no longer read here.

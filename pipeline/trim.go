@@ -28,15 +28,15 @@ func (s *shard) untilTrim(tell func(destination string, left time.Duration)) {
 		}
 	}
 	for name := range s.plan.absent {
-		_, ours := s.source.initials[name]
+		_, ours := s.source.subscribed().initials[name]
 		if at, known := s.lacking[name]; ours && known { // a command has stopped it
 			left(name, at)
 		}
 	}
 }
 
-// remember notes what its members have not settled when a plan ends: who is
-// stopped is no member of the next one. s.mu is held.
+// remember notes what members have not settled that end: with their plan, after
+// which who is stopped is no member, or alone. s.mu is held.
 func (s *shard) remember(members []*member) {
 	if s.lacking == nil {
 		s.lacking = make(map[string]time.Time)

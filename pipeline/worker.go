@@ -66,10 +66,11 @@ func NewWorker(c Config) *Worker {
 		budget: newBudget(c.Window), catchUps: newBudget(readBytes + max(c.Window/2, readAhead)), room: &room{limit: c.Window / 8}, metrics: c.Metrics, logger: c.Logger, table: errNotYet,
 	}
 	w.metrics.watch(w.budget)
-	w.desired = newDesired(w.store, c.Sources, c.Metrics, c.Logger)
+	w.desired = newDesired(w.store, c.Metrics, c.Logger)
 	for _, s := range c.Sources {
 		w.sources = append(w.sources, newSource(s, c.Format, c.Logger, c.Metrics))
 	}
+	w.desired.command(w.subscribers())
 	w.holder = checkpoint.NewHolder(checkpoint.HolderConfig{
 		Store: c.Store, Worker: c.ID, Failover: c.Failover, MaxLeases: c.MaxLeases, SharedWithKCL: c.SharedWithKCL,
 		Wanted: w.wanted, Clock: c.Clock, Logger: c.Logger, Metrics: c.LeaseMetrics,
@@ -188,12 +189,13 @@ func (w *Worker) wanted(l checkpoint.Lease, all map[string]checkpoint.Lease) boo
 	if w.desired.last().Needs(l) {
 		return true
 	}
+	initials := s.subscribed().initials
 	open := func(name string) bool { return gateOpen(name, parents, w.shared) }
 	if !l.Finished() {
 		// On a shared table a shard is read for everybody at once or not at all.
-		return !w.shared || !slices.ContainsFunc(slices.Collect(maps.Keys(s.initials)), func(name string) bool { return !open(name) })
+		return !w.shared || !slices.ContainsFunc(slices.Collect(maps.Keys(initials)), func(name string) bool { return !open(name) })
 	}
-	for name := range s.initials {
+	for name := range initials {
 		if !open(name) {
 			continue
 		}

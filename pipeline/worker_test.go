@@ -233,6 +233,15 @@ type inbox struct {
 	shut bool
 	got  []string
 	in   map[*pipeline.Cursor]bool
+
+	detaching time.Duration // what it has in flight takes so long
+}
+
+// attached is how many cursors it has.
+func (i *inbox) attached() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.in)
 }
 
 func newInbox(name string) *inbox { return &inbox{name: name, in: map[*pipeline.Cursor]bool{}} }
@@ -277,6 +286,7 @@ func (i *inbox) Wants() bool {
 func (i *inbox) Drain(context.Context, *pipeline.Cursor) error { return nil }
 
 func (i *inbox) Detach(c *pipeline.Cursor) {
+	time.Sleep(i.detaching)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.in, c)
@@ -299,16 +309,16 @@ func (i *inbox) take() string {
 
 // fleet starts workers on one tape and one store.
 type fleet struct {
-	t      *testing.T
-	tape   *tape
-	store  checkpoint.Store
-	first  pipeline.Initial // of the source
-	shared bool             // with KCL workers
-	ahead  atomic.Int64     // how far the workers' clocks have run through suspends
-	n      int
-	runs   int // workers
-
-	metrics *prometheus.Registry // of the worker that was started last
+	t       *testing.T
+	tape    *tape
+	store   checkpoint.Store
+	first   pipeline.Initial // of the source
+	shared  bool             // with KCL workers
+	ahead   atomic.Int64     // how far the workers' clocks have run through suspends
+	n       int
+	runs    int                  // workers
+	worker  *pipeline.Worker     // the one that was started last
+	metrics *prometheus.Registry // its own
 }
 
 // start runs a worker with subscribers; stop drains it.
@@ -329,6 +339,7 @@ func (f *fleet) start(initial pipeline.Initial, subscribers ...pipeline.Subscrib
 		Metrics: pipeline.NewMetrics(reg), LeaseMetrics: checkpoint.NewMetrics(reg), Logger: zaptest.NewLogger(f.t),
 		Clock: func() time.Duration { return time.Since(began) + time.Duration(f.ahead.Load()) },
 	})
+	f.worker = w
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()

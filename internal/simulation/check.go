@@ -32,6 +32,7 @@ type checker struct {
 	leaving    map[string]time.Duration // subscribers that are being removed, since when
 	taken      map[string]time.Duration // by lease key: when it was taken the last time
 	removed    map[string]bool          // those that were, and may have begun anew
+	joins      map[string]bool          // those that may have come to a process that works
 	settled    map[string]int           // outcomes by kind, for the summary
 	writes     int
 	attempts   int
@@ -176,8 +177,11 @@ func (c *checker) rosters(x write, h *shard) {
 		if knew { // a founder has no other start than the checkpoint
 			c.world.happened("roster: added")
 			begin := x.before.Checkpoint
-			if c.removed[name] {
-				begin = x.after.Checkpoint // it may begin in the middle of a tenure, when the removal is over
+			if c.removed[name] || c.joins[name] { // it may begin in the middle of a tenure
+				begin = x.after.Checkpoint
+				if e, behind := x.after.Behind[name]; behind {
+					begin = e.At
+				}
 			}
 			c.begin(t, begin, h)
 		}

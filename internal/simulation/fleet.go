@@ -183,7 +183,8 @@ func (h *history) whenEnded(p *process, do func()) {
 	})
 }
 
-// deploy changes the configuration of the workers one by one.
+// deploy changes the configuration of the workers one by one: it starts them anew,
+// or gives it to those that run.
 func (h *history) deploy() {
 	d := h.dice
 	next := h.deployed.clone()
@@ -217,13 +218,37 @@ func (h *history) deploy() {
 	h.logf("deploy %s in %s: %v", kind, s, next)
 	h.previous, h.deployed = h.deployed, next
 	gap := d.span("deploy", 0, 15*time.Second)
+	reload := d.chance("deploy", 0.5)
 	for i := range h.slots {
 		h.in(time.Duration(i)*gap, func() {
 			h.wants[i] = next
-			if p := h.running(i); p != nil {
+			switch p := h.running(i); {
+			case p == nil:
+			case reload && h.reload(p, next):
+			default:
 				h.stop(p)
 			}
 		})
+	}
+}
+
+// reload lets a process go over to another configuration while it works. It says
+// false when too many wait for that.
+func (h *history) reload(p *process, c configuration) bool {
+	h.mu.Lock()
+	for _, names := range c {
+		for _, name := range names {
+			h.check.joins[name] = true
+		}
+	}
+	h.mu.Unlock()
+	select {
+	case p.reloads <- c:
+		h.happened("configuration: while a process works")
+		h.logf("%s is to go over to %v", p.id, c)
+		return true
+	default:
+		return false
 	}
 }
 

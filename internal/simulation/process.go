@@ -29,6 +29,8 @@ type process struct {
 	done   chan struct{} // closed when everything of it has returned
 	err    error         // what its Run returned; set before done
 
+	reloads chan configuration // what it is to go over to while it works; bounded: who does not get to it is stopped
+
 	renewed map[string]time.Duration // by lease key: when its last take or renewal that landed was sent, in its own view; guarded by world.mu
 }
 
@@ -39,7 +41,7 @@ type crashPoint struct {
 }
 
 func newProcess(w *world, slot int, id string) *process {
-	return &process{world: w, id: id, slot: slot, boot: w.dice.span("boot "+id, 0, 1000*time.Hour), dead: make(chan struct{}), done: make(chan struct{}),
+	return &process{world: w, id: id, slot: slot, boot: w.dice.span("boot "+id, 0, 1000*time.Hour), dead: make(chan struct{}), done: make(chan struct{}), reloads: make(chan configuration, 4),
 		renewed: make(map[string]time.Duration)}
 }
 

@@ -107,7 +107,7 @@ func fail(t *testing.T, r simulation.Report) {
 var kinds = []string{
 	"start", "crash", "freeze", "cut off from the table", "deaf to commands", "credentials lost", "graceful stop",
 	"aggregate: empty", "aggregate: out of range", "saved in the middle of an aggregate", "split", "merge", "several generations at once", "lease deleted", "step back after a crash or loss", "delivered again",
-	"configuration: added", "configuration: removed", "configuration: renamed", "configuration: rolled back", "roster: added",
+	"configuration: added", "configuration: removed", "configuration: renamed", "configuration: rolled back", "configuration: while a process works", "roster: added",
 	"receiver is slow", "receiver fails", "receiver hangs", "receiver is down", "receiver answers 401",
 	"receiver: 400", "receiver: 503", "receiver: answer lost", "receiver: hangs", "receiver: slow answer",
 	"dead letter", "dead letter of a source", "dead letter: before trim", "dead letters: disk full",

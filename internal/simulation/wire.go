@@ -29,8 +29,21 @@ func (h *history) work(ctx context.Context, p *process, c configuration) error {
 	reg := prometheus.NewRegistry()
 	logger := zap.New(logCore{p})
 	letters := letterBox{p}
-	destinations := make(map[string]*deliver.Destination)
 	sizes := deliver.NewMetrics(reg)
+	destinations := make(map[string]*deliver.Destination)
+	subscriptions := func(names []string) (subs []pipeline.Subscription, err error) {
+		for _, name := range names {
+			d := destinations[name]
+			if d == nil {
+				if d, err = h.destination(p, name, letters, sizes, logger); err != nil {
+					return nil, err
+				}
+				destinations[name] = d
+			}
+			subs = append(subs, pipeline.Subscription{Subscriber: d, Initial: initial(h.startOf(name))})
+		}
+		return subs, nil
+	}
 	reads := consumers.NewMetrics(reg)
 	config := pipeline.Config{
 		ID: p.id, Store: newStore(p, h.table), Format: h.format, Failover: failover,
@@ -52,23 +65,56 @@ func (h *history) work(ctx context.Context, p *process, c configuration) error {
 		running.Go(func() { _ = source.Run(background) }) // it has no error of its own
 		sc := pipeline.SourceConfig{Source: source, Initial: initial(s.initial), Describe: describe,
 			Unreadable: deliver.Unreadable(letters), Gap: deliver.Gap(letters)}
-		for _, name := range c[name] {
-			d := destinations[name]
-			if d == nil {
-				if d, err = h.destination(p, name, letters, sizes, logger); err != nil {
-					return err
-				}
-				destinations[name] = d
-			}
-			sc.Subscribers = append(sc.Subscribers, pipeline.Subscription{Subscriber: d, Initial: initial(h.startOf(name))})
+		if sc.Subscribers, err = subscriptions(c[name]); err != nil {
+			return err
 		}
 		config.Sources = append(config.Sources, sc)
 	}
-	err := pipeline.NewWorker(config).Run(ctx)
+	worker := pipeline.NewWorker(config)
+	running.Go(func() { // owns destinations until it has ended
+		for {
+			select {
+			case c := <-p.reloads:
+				h.reconfigure(ctx, p, worker, c, subscriptions, destinations)
+			case <-background.Done():
+				return
+			}
+		}
+	})
+	err := worker.Run(ctx)
+	stop()
+	running.Wait()
 	for _, d := range destinations {
 		err = errors.Join(err, d.Close())
 	}
 	return err
+}
+
+// reconfigure gives the sources of a worker the subscribers of another
+// configuration, and closes those that none has any more, as a reload does.
+func (h *history) reconfigure(ctx context.Context, p *process, w *pipeline.Worker, c configuration,
+	subscriptions func([]string) ([]pipeline.Subscription, error), destinations map[string]*deliver.Destination) {
+	used := make(map[string]bool)
+	for _, source := range slices.Sorted(maps.Keys(c)) {
+		subs, err := subscriptions(c[source])
+		if err == nil {
+			err = w.Reconfigure(ctx, source, subs)
+		}
+		if err != nil {
+			h.logf("%s is not reconfigured: %v", p.id, err)
+			return
+		}
+		for _, name := range c[source] {
+			used[name] = true
+		}
+	}
+	for name, d := range destinations {
+		if !used[name] {
+			_ = d.Close() // has no other outcome
+			delete(destinations, name)
+		}
+	}
+	h.logf("%s works with %v", p.id, c)
 }
 
 // consumerOf is the stream consumer that a stream is read as.

@@ -22,7 +22,7 @@ func (a *app) listenAPI(store checkpoint.Store, sources []pipeline.SourceConfig,
 	}
 	api := control.NewAPI(control.APIConfig{Metrics: m, Logger: a.logger, Token: token(c.Listen.Token), Control: control.New(control.Config{
 		Store: store, Format: checkpoint.KeyFormat(c.Leases.KeyFormat), SharedWithKCL: c.Leases.SharedWithKCL, Every: c.Leases.Failover / 10,
-		Destinations: func() []string { return destinationNames(a.current()) }, Sources: controlled(sources), Local: a.local,
+		Destinations: func() []string { return destinationNames(a.current()) }, Sources: a.controlled(sources), Local: a.local,
 	})})
 	listener := metrics.NewListener("api", c.Listen.API, api, a.logger)
 	address, err := listener.Listen()
@@ -56,17 +56,22 @@ func destinationNames(c *config.Config) []string {
 	return names
 }
 
-// controlled are a worker's sources as replays ask for them.
-func controlled(sources []pipeline.SourceConfig) func(context.Context) ([]control.Source, func(), error) {
-	var all []control.Source
-	for _, s := range sources {
-		one := control.Source{Name: s.Source.Name(), Stream: s.Source}
-		for _, d := range s.Subscribers {
-			one.Destinations = append(one.Destinations, d.Subscriber.Name())
+// controlled are the worker's sources as replays ask for them.
+func (a *app) controlled(sources []pipeline.SourceConfig) func(context.Context) ([]control.Source, func(), error) {
+	return func(context.Context) ([]control.Source, func(), error) {
+		c := a.current()
+		var all []control.Source
+		for _, s := range sources {
+			one := control.Source{Name: s.Source.Name(), Stream: s.Source}
+			for i := range c.Sources {
+				if c.Sources[i].Name == one.Name {
+					one.Destinations = c.Sources[i].SubscriberNames(c)
+				}
+			}
+			all = append(all, one)
 		}
-		all = append(all, one)
+		return all, func() {}, nil
 	}
-	return func(context.Context) ([]control.Source, func(), error) { return all, func() {}, nil }
 }
 
 // local is what this worker knows of its destinations.

@@ -111,7 +111,7 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, level zap.
 	if shared.letters, err = a.openQueues(cfg); err != nil {
 		return nil, err
 	}
-	subscriptions := make(map[string]pipeline.Subscription)
+	a.cleanups = append(a.cleanups, a.closeDestinations)
 	for i := range cfg.Destinations {
 		made, discard, err := shared.made(&cfg.Destinations[i])
 		if err != nil {
@@ -122,9 +122,7 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, level zap.
 		if err != nil {
 			return nil, err
 		}
-		a.cleanups = append(a.cleanups, d.Close)
 		a.destinations = append(a.destinations, d)
-		subscriptions[d.Name()] = pipeline.Subscription{Subscriber: d, Initial: initial(cfg.Destinations[i].InitialPosition)}
 	}
 	var sources []pipeline.SourceConfig
 	for i := range cfg.Sources {
@@ -137,10 +135,7 @@ func newApp(ctx context.Context, cfg *config.Config, env environment, level zap.
 			return nil, err
 		}
 		a.refresh = append(a.refresh, s.Run)
-		source := pipeline.SourceConfig{Source: s, Initial: initial(c.InitialPosition), Describe: describe(c.Key), Deduplicate: deduplication(c.Deduplicate)}
-		for _, name := range c.SubscriberNames(cfg) {
-			source.Subscribers = append(source.Subscribers, subscriptions[name])
-		}
+		source := pipeline.SourceConfig{Source: s, Initial: initial(c.InitialPosition), Subscribers: a.subscriptions(cfg, c), Describe: describe(c.Key), Deduplicate: deduplication(c.Deduplicate)}
 		if queue := shared.letters[c.DeadLetters]; queue != nil {
 			source.Unreadable, source.Gap = deliver.Unreadable(queue), deliver.Gap(queue)
 		}
@@ -257,6 +252,23 @@ func (a *app) all() []*deliver.Destination {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.destinations
+}
+
+// subscriptions are the subscribers of a source. Their destinations exist.
+func (a *app) subscriptions(c *config.Config, s *config.Source) (all []pipeline.Subscription) {
+	for _, name := range s.SubscriberNames(c) {
+		all = append(all, pipeline.Subscription{Subscriber: a.destination(name), Initial: initial(c.Destination(name).InitialPosition)})
+	}
+	return all
+}
+
+// closeDestinations closes all destinations. Nobody uses them any more.
+func (a *app) closeDestinations() error {
+	var errs []error
+	for _, d := range a.all() {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // destination is the destination of that name; nil when there is none.

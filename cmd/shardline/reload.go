@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,7 +87,7 @@ func (a *app) reload(ctx context.Context, load func() (*config.Config, error)) s
 		a.logger.Info("configuration unchanged")
 		return reloadUnchanged
 	}
-	if restart := needRestart(changes); len(restart) > 0 {
+	if restart := needRestart(next, changes); len(restart) > 0 {
 		a.logger.Error(refused, zap.String("error", "these changes need a restart: undo them, or restart the workers one after another"),
 			zap.Strings("restart", restart))
 		return reloadRefused
@@ -109,12 +110,13 @@ func placesOf(changes []config.Change) []string {
 }
 
 // needRestart are the changes that a running worker cannot make.
-func needRestart(changes []config.Change) (restart []string) {
+func needRestart(next *config.Config, changes []config.Change) (restart []string) {
 	for _, c := range changes {
 		whole := c.Field == ""
 		switch {
 		case c.Section == "" && c.Field == "log.level":
-		case c.Section == "destinations" && !whole:
+		case c.Section == "destinations":
+		case c.Section == "sources" && strings.HasPrefix(c.Field, "subscribers[") && !next.Leases.SharedWithKCL:
 		case c.Section == "dead_letter_queues" && whole: // one that is removed is used by nobody
 		default:
 			restart = append(restart, c.String())
@@ -149,6 +151,7 @@ func (a *app) apply(ctx context.Context, next *config.Config, changes []config.C
 		return err
 	}
 	var prepared []*deliver.Next
+	var fresh []*deliver.Destination
 	lives := map[string]func(){}
 	for _, name := range changedDestinations(changes) {
 		c, discard, err := shared.made(next.Destination(name))
@@ -156,12 +159,22 @@ func (a *app) apply(ctx context.Context, next *config.Config, changes []config.C
 			return err
 		}
 		undo = append(undo, discard)
-		n, err := a.destination(name).Prepare(c)
+		lives[name] = discard
+		if d := a.destination(name); d != nil {
+			n, err := d.Prepare(c)
+			if err != nil {
+				return err
+			}
+			undo = append(undo, n.Discard)
+			prepared = append(prepared, n)
+			continue
+		}
+		d, err := deliver.New(c)
 		if err != nil {
 			return err
 		}
-		undo = append(undo, n.Discard)
-		prepared, lives[name] = append(prepared, n), discard
+		undo = append(undo, func() { d.Close() }) //nolint:errcheck // it has done nothing
+		fresh = append(fresh, d)
 	}
 	if err := loadSecrets(ctx, a.secrets, &tokens); err != nil {
 		return err
@@ -172,21 +185,59 @@ func (a *app) apply(ctx context.Context, next *config.Config, changes []config.C
 		n.Apply()
 	}
 	for name, discard := range lives {
-		a.lives[name]() // what is in flight ends long before its credentials do
+		if end := a.lives[name]; end != nil {
+			end() // what is in flight ends long before its credentials do
+		}
 		a.lives[name] = discard
 	}
 	a.shared = shared
 	a.mu.Lock()
-	a.config = next
+	a.config, a.destinations = next, slices.Concat(a.destinations, fresh)
 	a.mu.Unlock()
 	a.secrets.Keep(secretIDs(next))
+	a.resubscribe(ctx, next, changes)
 	return nil
 }
 
-// changedDestinations are the names of those that work otherwise, once each.
+// resubscribe gives the sources their subscribers, and closes the destinations
+// that are removed when nobody uses them any more.
+func (a *app) resubscribe(ctx context.Context, c *config.Config, changes []config.Change) {
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		subscribers := s.SubscriberNames(c)
+		if !slices.ContainsFunc(changes, func(c config.Change) bool {
+			return c.Section == "sources" && c.Name == s.Name ||
+				c.Section == "destinations" && strings.HasPrefix(c.Field, "initial_position") && slices.Contains(subscribers, c.Name)
+		}) {
+			continue
+		}
+		if err := a.worker.Reconfigure(ctx, s.Name, a.subscriptions(c, s)); err != nil {
+			a.logger.Warn("removed destinations end with the worker", zap.String("source", s.Name), zap.Error(err))
+			return
+		}
+	}
+	for _, change := range changes {
+		if change.Section != "destinations" || change.Kind != config.Removed || change.Field != "" {
+			continue
+		}
+		d := a.destination(change.Name)
+		a.mu.Lock()
+		a.destinations = slices.DeleteFunc(slices.Clone(a.destinations), func(x *deliver.Destination) bool { return x == d })
+		a.mu.Unlock()
+		if err := d.Close(); err != nil {
+			a.logger.Warn("destination not closed", zap.String("destination", change.Name), zap.Error(err))
+		}
+		a.lives[change.Name]()
+		delete(a.lives, change.Name)
+	}
+}
+
+// changedDestinations are the names of those that are new or work otherwise, once
+// each.
 func changedDestinations(changes []config.Change) (names []string) {
 	for _, c := range changes {
-		if c.Section == "destinations" && !slices.Contains(names, c.Name) {
+		whole := c.Field == ""
+		if c.Section == "destinations" && !(whole && c.Kind == config.Removed) && !slices.Contains(names, c.Name) {
 			names = append(names, c.Name)
 		}
 	}

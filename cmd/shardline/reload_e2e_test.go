@@ -173,3 +173,62 @@ func TestReloadRefused(t *testing.T) {
 	s.awaitThrough(r)
 	p.stop()
 }
+
+// TestReloadDestinations adds and removes destinations of a worker that is busy:
+// who stays notices nothing, who is removed keeps its place, and gets the rest
+// when it is back.
+func TestReloadDestinations(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, localaws.Config{}, 2)
+	stays, goes, late := s.receiver("stays"), s.receiver("goes"), s.receiver("late")
+	stays.slow(200 * time.Millisecond)
+	goes.slow(50 * time.Millisecond)
+	line := func(r *receiver) string {
+		return fmt.Sprintf("  - {name: %s, type: http, url: %q, headers: {X-Worker: \"${TEST_WORKER}\"}, dead_letters: failed}\n", r.name, r.url)
+	}
+	config := s.config(settings{destinations: []destinationSettings{{receiver: stays}, {receiver: goes}}})
+	s.some(300, 40)
+	p := s.start(config)
+	stays.awaitCount(t, 8)
+	goes.awaitCount(t, 8)
+
+	s.rewrite(config, line(goes), line(late))
+	p.reload("applied")
+	p.awaitLog("configuration applied", "destinations[goes] removed", "destinations[late] added", "sources[hotels-0].subscribers[goes] removed")
+	at := goes.count()
+	if got := p.sample(`shardline_deliver_in_flight{destination="goes"}`); got != "" {
+		t.Errorf("a metric of who is removed: %s", got)
+	}
+	mark := s.mark()
+	s.some(100, 40)
+	s.awaitSince(mark, late) // from the checkpoint on, and everything that is new
+	if n := goes.count(); n != at {
+		t.Errorf("%d attempts at who is removed", n-at)
+	}
+
+	s.rewrite(config, line(late), line(late)+line(goes))
+	p.reload("applied")
+	s.some(20, 40)
+	s.awaitThrough(stays, goes)
+	p.stop()
+	for _, r := range []*receiver{stays, goes} {
+		if result := s.check(r); r == stays && result.Duplicates != 0 {
+			t.Errorf("%s: %d duplicates", r.name, result.Duplicates)
+		}
+	}
+	for _, q := range stays.all() {
+		if q.attempt != 1 {
+			t.Errorf("stays: an attempt number %d: one was cut off", q.attempt)
+		}
+	}
+	// The next worker knows all of them, and begins nobody anew.
+	before := goes.count()
+	next := s.start(config)
+	s.some(10, 5)
+	s.awaitThrough(stays, goes)
+	s.awaitSince(mark, late)
+	next.stop()
+	if n := goes.count() - before; n > 10+40 {
+		t.Errorf("%d attempts at goes after a restart, for 10 records", n)
+	}
+}

@@ -11,23 +11,23 @@ import (
 	"github.com/shardline/shardline/pipeline/oee"
 )
 
-// column is a column of the CSV form; its name is that of the JSON form's field.
-type column struct {
+// Column is a column of the CSV form; its name is that of the JSON form's field.
+type Column struct {
 	Name, Meaning string
 	of            func(r *Report, x *oee.Result) string
 }
 
 // Columns are the columns of the CSV form, in order: docs/oee-report.md has the
 // same table.
-func Columns() []column {
-	lasting := func(name, meaning string, of func(s *oee.Sums) time.Duration) column {
-		return column{name, meaning, func(_ *Report, x *oee.Result) string { return seconds(of(&x.Sums)) }}
+func Columns() []Column {
+	lasting := func(name, meaning string, of func(s *oee.Sums) time.Duration) Column {
+		return Column{name, meaning, func(_ *Report, x *oee.Result) string { return seconds(of(&x.Sums)) }}
 	}
-	count := func(name, meaning string, of func(s *oee.Sums) oee.Units) column {
-		return column{name, meaning, func(_ *Report, x *oee.Result) string { return of(&x.Sums).String() }}
+	count := func(name, meaning string, of func(s *oee.Sums) oee.Units) Column {
+		return Column{name, meaning, func(_ *Report, x *oee.Result) string { return of(&x.Sums).String() }}
 	}
-	figure := func(name, meaning string, of func(x *oee.Result) (float64, bool)) column {
-		return column{name, meaning, func(_ *Report, x *oee.Result) string {
+	figure := func(name, meaning string, of func(x *oee.Result) (float64, bool)) Column {
+		return Column{name, meaning, func(_ *Report, x *oee.Result) string {
 			value, ok := of(x)
 			if !ok {
 				return ""
@@ -35,10 +35,10 @@ func Columns() []column {
 			return strconv.FormatFloat(value, 'f', -1, 64)
 		}}
 	}
-	text := func(name, meaning string, of func(r *Report, x *oee.Result) string) column {
-		return column{name, meaning, func(r *Report, x *oee.Result) string { return inert(of(r, x)) }}
+	text := func(name, meaning string, of func(r *Report, x *oee.Result) string) Column {
+		return Column{name, meaning, func(r *Report, x *oee.Result) string { return inert(of(r, x)) }}
 	}
-	return []column{
+	return []Column{
 		text("view", "name of the view", func(_ *Report, x *oee.Result) string { return x.View }),
 		text("of", "what the line is about: `machine`, `line`, or `all` machines together", func(_ *Report, x *oee.Result) string { return about(x) }),
 		text("machine", "name of the machine", func(_ *Report, x *oee.Result) string { return x.Machine }),
@@ -62,7 +62,7 @@ func Columns() []column {
 		lasting("unplanned_s", "not planned: breaks, planned stops, outside shifts", func(s *oee.Sums) time.Duration { return s.Unplanned }),
 		lasting("planned_stop_s", "of the unplanned ones planned stops", func(s *oee.Sums) time.Duration { return s.PlannedStop }),
 		lasting("slow_s", "of the run time performance loss: micro-stops", func(s *oee.Sums) time.Duration { return s.Slow }),
-		column{"micro_stops", "number of micro-stops", func(_ *Report, x *oee.Result) string { return strconv.FormatInt(x.Sums.MicroStops, 10) }},
+		{"micro_stops", "number of micro-stops", func(_ *Report, x *oee.Result) string { return strconv.FormatInt(x.Sums.MicroStops, 10) }},
 		count("total", "units", func(s *oee.Sums) oee.Units { return s.Total }),
 		count("good", "good units", func(s *oee.Sums) oee.Units { return s.Good }),
 		count("rejected", "rejected units", func(s *oee.Sums) oee.Units { return s.Rejected }),

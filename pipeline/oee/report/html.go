@@ -19,6 +19,8 @@ const (
 	// maxDetailed bounds the machines that are shown in full, and the lines: a
 	// page of a few megabytes opens on a phone and prints.
 	maxDetailed = 60
+	// maxCards bounds the windows that are shown one by one.
+	maxCards = 25
 	// maxColumns bounds the columns of windows in the table of all figures.
 	maxColumns = 4
 )
@@ -178,6 +180,9 @@ func (r *Report) notes() (notes []string) {
 	if n := len(r.Lines); n > maxDetailed {
 		notes = append(notes, fmt.Sprintf("Of %d lines the first %d are shown; CSV and JSON have all.", n, maxDetailed))
 	}
+	if n := len(r.Windows); n >= maxCards {
+		notes = append(notes, fmt.Sprintf("The date has %d windows: their sum is shown here, and CSV and JSON have each of them.", n))
+	}
 	var fast []string
 	for _, m := range r.Machines {
 		if slices.Contains(m.Whole.Flags, oee.FlagPerformance) || slices.ContainsFunc(m.Results, func(x oee.Result) bool { return slices.Contains(x.Flags, oee.FlagPerformance) }) {
@@ -204,6 +209,9 @@ func (r *Report) section(id, name string, g Group) section {
 	if len(results) == 0 {
 		s.About = "No figures in this time."
 		return s
+	}
+	if len(results) > maxCards {
+		results = []oee.Result{g.Whole}
 	}
 	for _, x := range results {
 		s.Cards = append(s.Cards, r.card(x))

@@ -10,10 +10,21 @@ import (
 // maxProducts bounds the products that are listed by name.
 const maxProducts = 10
 
-// inputs are the sums behind results, how their ratios follow from them, and
-// what was made of each product.
-func (r *Report) inputs(results []oee.Result) *inputs {
-	t := &inputs{}
+// abreast is how many windows a table of inputs has side by side: as many as
+// paper has room for.
+const abreast = 5
+
+// inputs are the sums behind results, in tables.
+func (r *Report) inputs(results []oee.Result) (all []inputs) {
+	for some := range slices.Chunk(results, abreast) {
+		all = append(all, r.inputTable(some))
+	}
+	return all
+}
+
+// inputTable has the sums, how ratios follow from them, and what was made of
+// each product.
+func (r *Report) inputTable(results []oee.Result) (t inputs) {
 	for _, x := range results {
 		t.Columns = append(t.Columns, title(x.Window))
 	}
@@ -62,7 +73,7 @@ func (r *Report) inputs(results []oee.Result) *inputs {
 	figure("Quality", "ideal of good ÷ ideal", (*oee.Result).Quality)
 	figure("Quality by units", "good ÷ units", (*oee.Result).QualityUnits)
 	figure("OEE", "ideal of good ÷ planned", (*oee.Result).OEE)
-	r.products(t, results)
+	r.products(&t, results)
 	put("Revision", "", func(x oee.Result) string { return grouped(decimal(x.Revision, 1)) })
 	return t
 }

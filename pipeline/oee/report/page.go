@@ -37,7 +37,7 @@ type figure struct {
 type section struct {
 	ID, Name, About string
 	Cards           []card
-	Inputs          *inputs
+	Inputs          []inputs
 	Strip           *strip
 	Losses          *losses
 	Stops           *stops
@@ -136,7 +136,10 @@ type segment struct {
 	Y, H  int
 }
 
-type edge struct{ X, Label string }
+type edge struct {
+	X, Label string
+	Minor    bool // no room on a phone
+}
 
 type tick struct {
 	X, Label, Anchor string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -252,6 +253,43 @@ func sample(t *testing.T) *report.Report {
 }
 
 const hostile = `<script>alert("wrap-01")</script>`
+
+// crowded is a report with all names as long as they may be, in six shifts.
+func crowded(t *testing.T) *report.Report {
+	t.Helper()
+	long := strings.Repeat("longname", 25)
+	names := []string{long + "1", "2" + strings.Repeat("wide name ", 20)}
+	p := build(9, names...)
+	c := viewConfig(names...)
+	c.Name, c.Lines = long, []oee.Line{{Name: long, Machines: names, Pooled: true}}
+	c.Shifts = nil
+	for i := range 6 {
+		c.Shifts = append(c.Shifts, oee.Shift{Name: fmt.Sprintf("shift number %d of six", i+1), Start: time.Duration(4*i) * time.Hour, Length: 4 * time.Hour})
+	}
+	for _, n := range names {
+		one := p.results[n][0]
+		// Together as much as 500 machines make in a day.
+		one.Sums.Total, one.Sums.Good, one.Sums.Planned = 12_500_000*oee.Unit, 12_500_000*oee.Unit, 60_000*time.Minute
+		one.Stops = []oee.Stop{{Reason: long, Class: oee.Changeover, Time: 60_000 * time.Minute, Number: 10_000}}
+		one.Outputs = []oee.Output{{Product: long, Total: 12_500_000 * oee.Unit}, {Product: "b"}}
+		one.Flags = []oee.Flag{oee.FlagGood, oee.Flag("a_flag_that_this_version_does_not_know_by_its_name")}
+		p.results[n] = nil
+		for i, s := range c.Shifts {
+			one.Window.Name, one.Window.Start = s.Name, time.Date(2026, 11, 22, 4*i, 0, 0, 0, berlin)
+			one.Window.End = one.Window.Start.Add(s.Length)
+			p.results[n] = append(p.results[n], one)
+		}
+		p.lines[long] = p.results[n]
+		for i := range p.times[n] {
+			p.times[n][i].State, p.times[n][i].Reason = long, long
+		}
+	}
+	r, err := report.New(p, report.Config{View: c, Date: sunday})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
 
 func many(n int) (names []string) {
 	for i := range n {

@@ -156,7 +156,7 @@ func New(figures Figures, c Config) (*Report, error) {
 			}
 		}
 	}
-	r.Plant = r.pooled(every)
+	r.Plant = r.pooled(every, len(machines))
 	return r, nil
 }
 
@@ -220,8 +220,8 @@ func (r *Report) group(results []oee.Result) (g Group, other []oee.Result) {
 	return g, other
 }
 
-// pooled adds results of several machines up, window by window.
-func (r *Report) pooled(results []oee.Result) (g Group) {
+// pooled adds results of machines up, window by window.
+func (r *Report) pooled(results []oee.Result, machines int) (g Group) {
 	for _, w := range r.Windows {
 		var of []oee.Result
 		for _, x := range results {
@@ -234,6 +234,9 @@ func (r *Report) pooled(results []oee.Result) (g Group) {
 		}
 		x := add(of)
 		x.Machine, x.Line, x.Window = "", "", w
+		if len(of) < machines {
+			x.Flags = append(x.Flags, oee.FlagMissing)
+		}
 		g.Results = append(g.Results, x)
 	}
 	g.Whole = r.whole(g.Results)

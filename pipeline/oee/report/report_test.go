@@ -353,6 +353,24 @@ func TestLast(t *testing.T) {
 	}
 }
 
+// A date of very many windows is shown by their sum, and says so.
+func TestManyWindows(t *testing.T) {
+	p := &plant{names: []string{"m1"}, results: map[string][]oee.Result{}}
+	start := time.Date(2026, 11, 22, 0, 0, 0, 0, berlin)
+	for i := range 96 {
+		p.results["m1"] = append(p.results["m1"], article("m1", oee.Window{Kind: "15m", Date: "2026-11-22",
+			Start: start.Add(time.Duration(15*i) * time.Minute), End: start.Add(time.Duration(15*i+15) * time.Minute)}))
+	}
+	r := made(t, p, nil)
+	page := written(t, func(w *bytes.Buffer) error { return r.HTML(w) })
+	if n := strings.Count(page, `<article class="card`); n != 1 || !strings.Contains(page, "The date has 96 windows: their sum is shown here") {
+		t.Errorf("%d cards", n)
+	}
+	if n := strings.Count(written(t, func(w *bytes.Buffer) error { return r.CSV(w) }), "\n"); n != 1+97+97 { // a header, and for the machine and the plant each window and the whole
+		t.Errorf("%d lines of CSV", n)
+	}
+}
+
 // A report can be of one shift, and of some machines.
 func TestChosen(t *testing.T) {
 	p := build(3, "m1", "m2", "m3")

@@ -61,7 +61,7 @@ func (r *Report) strip(id string, name string, timeline []oee.Interval) *strip {
 		s.put(r, "unplanned", i.Start, i.End, ground+1, 3)
 	}
 	for _, w := range r.Windows {
-		s.Edges = append(s.Edges, edge{X: r.at(w.Start), Label: edgeLabel(w)})
+		s.Edges = append(s.Edges, r.edge(w))
 	}
 	s.Ticks = r.ticks()
 	s.states(timeline)
@@ -69,18 +69,27 @@ func (r *Report) strip(id string, name string, timeline []oee.Interval) *strip {
 	return s
 }
 
-// edgeLabel names a shift above the time line; of a day there is nothing to
-// say.
-func edgeLabel(w oee.Window) string {
-	const most = 14
+// How many letters of a shift's name have room above a time line of paper's
+// width, and of a phone's.
+const (
+	lettersOnPaper = 90
+	lettersOnPhone = 32
+)
+
+// edge names a shift above the time line, as far as there is room; of a day
+// there is nothing to say.
+func (r *Report) edge(w oee.Window) edge {
+	e := edge{X: r.at(w.Start)}
 	if w.Name == "" {
-		return ""
+		return e
 	}
+	share := float64(w.End.Sub(w.Start)) / float64(r.End.Sub(r.Start))
 	name := []rune(shown(w.Name))
-	if len(name) > most {
-		return string(name[:most-1]) + "…"
+	if most := max(int(share*lettersOnPaper), 1); len(name) > most {
+		name = append(name[:most-1], '…')
 	}
-	return string(name)
+	e.Label, e.Minor = string(name), len(name) > int(share*lettersOnPhone)
+	return e
 }
 
 // at is where an instant lies, in hundredths of the width.

@@ -59,8 +59,8 @@ type Source struct {
 	// delivered. See [Producer duplicates](delivery.md#producer-duplicates).
 	Deduplicate *Deduplicate `yaml:"deduplicate"`
 	// The destinations that get every record of this source: a list of names,
-	// or `all_destinations`. Views subscribe by their inputs; without one it is
-	// required.
+	// or `all_destinations`, which are also those that views publish to. Views
+	// subscribe by their inputs; without one it is required.
 	Subscribers Subscribers `yaml:"subscribers"`
 	// The dead letter queue for records that cannot be read or keyed: once for
 	// the source, not per subscriber. Required unless `key` is `partition_key`.

@@ -62,7 +62,7 @@ type EngineResult struct {
 // The bounds of the engine.
 const (
 	mostCost     = 1.5 // a delivery's CPU with the most destinations, of that with ten
-	mostIdleLane = 1   // bytes: less than a byte is what others leave
+	mostIdleLane = 2   // bytes, which something else left: a lane that is kept takes a hundred
 	mostMemory   = 300 // MB
 )
 
@@ -280,12 +280,9 @@ func MeasureEngineMemory(ctx context.Context, o Load, stalled int, d time.Durati
 		return m, errors.Join(errors.New("nothing is delivered"), wait())
 	}
 	m.Deliveries = delivered()
-	cancel()
-	if err := wait(); err != nil {
-		return m, err
-	}
 	m.RSS, err = mostMemoryOf("self")
-	return m, err
+	cancel()
+	return m, errors.Join(err, wait())
 }
 
 // fresh is a stream whose records have bodies of their own, as those that come

@@ -44,7 +44,7 @@ func (w *worker) look(ctx context.Context) (u usage, err error) {
 	if u.cpu, u.rss, err = processUsage(w.ID()); err != nil {
 		return u, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // a busy machine is no result
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.metrics, nil)
 	if err != nil {

@@ -32,7 +32,8 @@ func newOEEReplayCommand(env environment) *cobra.Command {
 A line of a FILE is a record: the payload itself, or
 {"source":…,"partition_key":…,"approximate_arrival":…,"data":…} with the payload
 as an object, as text or in base64. Where a view has several inputs, a line that
-names no source belongs to the one that the file is given for: --input mes=FILE.
+names no source belongs to the one that the file is given for, --input mes=FILE,
+else to the one that it fits alone.
 FILE - is standard input; files may be compressed with gzip. Files are read one
 after the other, in the order in which they are given: records of one machine
 stand in the order in which the stream had them.
@@ -227,17 +228,45 @@ func (r *replay) decode(source string, text []byte, batch *decode.Batch) error {
 	if line.Source != "" {
 		source = line.Source
 	}
+	record := decode.Record{
+		Data: line.Data, Arrival: line.Arrival, Index: uint64(r.records),
+		Position: oee.Position{Shard: source, Sequence: strconv.Itoa(r.records)},
+	}
 	d := r.decoders[source]
 	switch {
 	case d == nil && line.Source != "":
 		return errForeign
 	case d == nil:
-		return errors.New("the line names no source, and the view has several inputs: give the file as --input SOURCE=FILE")
+		return r.fit(record, batch)
 	}
-	return d.Decode(decode.Record{
-		Data: line.Data, Arrival: line.Arrival, Index: uint64(r.records),
-		Position: oee.Position{Shard: source, Sequence: strconv.Itoa(r.records)},
-	}, batch)
+	return d.Decode(record, batch)
+}
+
+// fit decodes a line that names no source, of a view with several inputs, as
+// the one that it fits.
+func (r *replay) fit(record decode.Record, batch *decode.Batch) error {
+	const advice = "give the file as --input SOURCE=FILE"
+	var fits, reasons []string
+	for i := range r.view.Inputs {
+		source := r.view.Inputs[i].Source
+		var tried decode.Batch
+		record.Position.Shard = source
+		switch err := r.decoders[source].Decode(record, &tried); {
+		case err != nil:
+			reasons = append(reasons, fmt.Sprintf("as %s: %v", source, err))
+		case len(tried.Events)+len(tried.Rows) > 0:
+			fits = append(fits, source)
+			*batch = tried
+		}
+	}
+	switch {
+	case len(fits) > 1:
+		batch.Events, batch.Rows = nil, nil
+		return fmt.Errorf("the line names no source, and fits %s: %s", strings.Join(fits, " and "), advice)
+	case len(reasons) == len(r.view.Inputs):
+		return fmt.Errorf("the line names no source, and fits none: %s: %s", strings.Join(reasons, "; "), advice)
+	}
+	return nil
 }
 
 // summary says what is not in the figures; records that were refused end the

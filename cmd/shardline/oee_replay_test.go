@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -148,6 +149,7 @@ func TestReplay(t *testing.T) {
 		{"in any order of the inputs", "", []string{"--input", "qa=qa.jsonl", "plc=plc.jsonl"}, ""},
 		{"with gzip", "", []string{"plc=plc.jsonl.gz", "qa=qa.jsonl"}, ""},
 		{"from standard input", articleEvents, []string{"--input", "plc=-", "--input", "qa=qa.jsonl"}, ""},
+		{"of several sources, by what they fit", articleEvents + articleRows + `{"data":{},"metadata":{"operation":"insert","table-name":"other"}}`, []string{"-"}, ""},
 		{"in envelopes", "", []string{"--input", "all.jsonl"}, "1 record of other sources left out\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -209,6 +211,8 @@ func TestReplayAll(t *testing.T) {
 func TestReplayRefusals(t *testing.T) {
 	files := map[string]string{
 		"plant.yaml": articleConfig, "none.yaml": goodConfig, "bad.yaml": strings.Replace(articleConfig, "06:00", "6am", 1),
+		"none.jsonl": `{"temperature":7}`,
+		"two.yaml":   regexp.MustCompile(`format: dms.*`).ReplaceAllString(articleConfig, "format: json, fields: {machine: /machine, time: /epochtime, total: /made, state: /state}}"),
 		"mixed.jsonl": `{"machine":"m1","epochtime":1772427600,"state":"RUN"}
 {"machine":"m1","epochtime":1772427600.5,"state":"RUN","units":NaN}
 
@@ -228,9 +232,11 @@ nonsense
 mixed.jsonl:4: object 2 of the record: /epochtime: it is missing
 mixed.jsonl:5: it is no JSON: invalid character 'o' in literal null (expecting 'u') at byte 2
 unmapped_state: 1 event, the last of machine m1 at 2026-03-02T05:00:02Z`},
-		{"lines that name no source", append(plant, "mixed.jsonl"), "mixed.jsonl:1: the line names no source, and the view has several inputs: give the file as --input SOURCE=FILE\n"},
+		{"lines that fit no source", append(plant, "none.jsonl"), `none.jsonl:1: the line names no source, and fits none: as plc: /machine: it is missing; ` +
+			"as qa: /metadata/operation: it is missing: this is no change record of DMS: give the file as --input SOURCE=FILE\n"},
+		{"lines that fit several sources", []string{"--config", "two.yaml", "--view", "plant-1", "mixed.jsonl"}, "mixed.jsonl:1: the line names no source, and fits plc and qa: give the file as --input SOURCE=FILE\n"},
 		{"a line without end", append(plant, "plc=long.jsonl"), "long.jsonl:1: the line is longer than 16 MiB: no record\n1 of 2 records could not be decoded\n"},
-		{"no such file", append(plant, "plc=none.jsonl"), "shardline: open none.jsonl: no such file or directory\n"},
+		{"no such file", append(plant, "plc=no.jsonl"), "shardline: open no.jsonl: no such file or directory\n"},
 		{"a file that is cut off", append(plant, "plc=cut.gz"), "shardline: read cut.gz: unexpected EOF\n"},
 		{"no view", []string{"--config", "plant.yaml", "--input", "mixed.jsonl"}, "shardline: --view is required"},
 		{"another view", []string{"--config", "plant.yaml", "--view", "plant-2", "mixed.jsonl"}, "shardline: there is no view named plant-2; there is plant-1\n"},

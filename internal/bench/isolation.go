@@ -91,6 +91,7 @@ type IsolationResult struct {
 	Maximum      float64          `json:"maximum,omitempty"` // deliveries/s that a worker can; 0: not measured
 	Rate         float64          `json:"rate"`              // messages/s that were put
 	Window       int64            `json:"window"`
+	FanOut       bool             `json:"fan_out"` // reads are events that the service pushes
 	Rounds       []IsolationRound `json:"rounds"`
 	Duplicates   int64            `json:"duplicates"`
 	Disordered   int64            `json:"disordered"`
@@ -112,7 +113,7 @@ type isolation struct {
 // what the destinations without faults noticed. While the five have theirs, the
 // service refuses everything about another source.
 func MeasureIsolation(ctx context.Context, o IsolationOptions, progress func(string)) (res IsolationResult, err error) {
-	res = IsolationResult{Destinations: o.Destinations, Shards: o.Shards, Size: o.Size, Rate: o.Rate, Window: o.Window}
+	res = IsolationResult{Destinations: o.Destinations, Shards: o.Shards, Size: o.Size, Rate: o.Rate, Window: o.Window, FanOut: o.FanOut}
 	if o.Rate == 0 {
 		if res.Maximum, err = maximum(ctx, o.Run); err != nil {
 			return res, err
@@ -139,6 +140,9 @@ func MeasureIsolation(ctx context.Context, o IsolationOptions, progress func(str
 		return res, err
 	}
 	if err := b.await(ctx, "everybody gets messages", time.Minute, func() bool { return b.accepted() > 0 && b.lag() < b.near() }); err != nil {
+		return res, err
+	}
+	if err := b.pause(ctx, settling); err != nil {
 		return res, err
 	}
 	for range o.Rounds {
@@ -169,7 +173,8 @@ func (o IsolationOptions) patience() time.Duration {
 	return max(4*(2*o.Steady+o.Reshard), time.Minute)
 }
 
-// settling is what a reshard and what follows from it get, unmeasured.
+// settling is what the start, and a reshard with what follows from it, get
+// unmeasured.
 const settling = 3 * time.Second
 
 func (b *isolation) round(ctx context.Context) (r IsolationRound, err error) {

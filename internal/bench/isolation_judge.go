@@ -61,14 +61,6 @@ func (res *IsolationResult) judge() {
 			}), leastThroughput),
 		atMost("their p99 latency, of their baseline",
 			over(func(r IsolationRound) float64 { return ratio(r.Outage.OtherKeys.P99, r.Baseline.OtherKeys.P99) }), mostLatency),
-		atLeast("live reads a second, of the baseline's",
-			over(func(r IsolationRound) float64 { return ratio(r.Outage.LiveReads, r.Baseline.LiveReads) }), 1/mostLiveReads),
-		atMost("live reads a second, of the baseline's",
-			over(func(r IsolationRound) float64 { return ratio(r.Outage.LiveReads, r.Baseline.LiveReads) }), mostLiveReads),
-		atMost("all reads a second in the outage, of the live reads",
-			over(func(r IsolationRound) float64 { return ratio(r.Outage.AllReads, r.Outage.LiveReads) }), mostReads),
-		atMost("all reads a second while the five catch up, of the live reads",
-			over(func(r IsolationRound) float64 { return ratio(r.CatchingUp.AllReads, r.CatchingUp.LiveReads) }), mostReads),
 		atMost("bytes of the shard logs, of the window and one read per shard",
 			over(func(r IsolationRound) float64 {
 				return float64(max(r.Outage.Window, r.OutageReshard.Window, r.CatchingUp.Window)) / budget
@@ -109,4 +101,17 @@ func (res *IsolationResult) judge() {
 		atMost("messages that a receiver lacks in the end", float64(res.Missing), 0),
 		atMost("messages that came out of order", float64(res.Disordered), 0),
 	}
+	if res.FanOut {
+		return // the service pushes events at its own pace
+	}
+	res.Criteria = append(res.Criteria,
+		atLeast("live reads a second, of the baseline's",
+			over(func(r IsolationRound) float64 { return ratio(r.Outage.LiveReads, r.Baseline.LiveReads) }), 1/mostLiveReads),
+		atMost("live reads a second, of the baseline's",
+			over(func(r IsolationRound) float64 { return ratio(r.Outage.LiveReads, r.Baseline.LiveReads) }), mostLiveReads),
+		atMost("all reads a second in the outage, of the live reads",
+			over(func(r IsolationRound) float64 { return ratio(r.Outage.AllReads, r.Outage.LiveReads) }), mostReads),
+		atMost("all reads a second while the five catch up, of the live reads",
+			over(func(r IsolationRound) float64 { return ratio(r.CatchingUp.AllReads, r.CatchingUp.LiveReads) }), mostReads),
+	)
 }

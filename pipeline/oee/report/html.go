@@ -216,7 +216,7 @@ func (r *Report) section(id, name string, g Group) section {
 	for _, x := range results {
 		s.Cards = append(s.Cards, r.card(x))
 	}
-	s.Inputs, s.Losses, s.Stops = r.inputs(results), r.losses(g.Whole), r.stops(g.Whole)
+	s.Inputs, s.Losses, s.Stops = r.inputs(results), r.waterfall(g.Whole), r.stops(g.Whole)
 	return s
 }
 

@@ -50,7 +50,7 @@ func (r *Report) inputTable(results []oee.Result) (t inputs) {
 	lasting("Planned", func(s oee.Sums) time.Duration { return s.Planned })
 	lasting("Run", func(s oee.Sums) time.Duration { return s.Run })
 	if some(func(s oee.Sums) bool { return s.Slow != 0 }) {
-		lasting("of it micro-stops", func(s oee.Sums) time.Duration { return s.Slow })
+		lasting("of it slow, micro-stops", func(s oee.Sums) time.Duration { return s.Slow })
 	}
 	lasting("Idle", func(s oee.Sums) time.Duration { return s.Idle })
 	lasting("Stopped", func(s oee.Sums) time.Duration { return s.Stopped })

@@ -6,9 +6,9 @@ import (
 	"github.com/shardline/shardline/pipeline/oee"
 )
 
-// losses is the way from planned to fully productive time: what is left
+// waterfall is the way from planned to fully productive time: what is left
 // (sums), and between them what is lost. Nil: nothing was planned.
-func (r *Report) losses(x oee.Result) *losses {
+func (r *Report) waterfall(x oee.Result) *losses {
 	s := x.Sums
 	if s.Planned == 0 {
 		return nil
@@ -55,7 +55,7 @@ func (r *Report) losses(x oee.Result) *losses {
 	if s.Unrated != 0 {
 		l.Caption += ". Units without an ideal rate: what is lost of the run time is not known"
 	} else {
-		lost("slow", "Micro-stops", s.Slow)
+		lost("slow", "Slow, micro-stops", s.Slow)
 		lost("speed", "Speed", left-s.IdealTotal)
 		put("net", "Ideal time of all units", s.IdealTotal, "")
 		lost("quality", "Rejected", s.IdealTotal-s.IdealGood)
@@ -80,7 +80,7 @@ func (r *Report) stops(x oee.Result) *stops {
 	var all time.Duration
 	var rows []oee.Stop
 	for _, s := range x.Stops {
-		if s.Class == oee.PlannedStop { // no loss
+		if !r.lost(s.Class) {
 			continue
 		}
 		all += s.Time
@@ -113,6 +113,18 @@ func (r *Report) stops(x oee.Result) *stops {
 		p.Rows = append(p.Rows, row)
 	}
 	return p
+}
+
+// lost says whether time of a class is lost: neither run nor planned to be off.
+func (r *Report) lost(class oee.Class) bool {
+	switch r.losses[class] {
+	case oee.NoLoss, oee.PlannedLoss:
+		return false
+	case oee.DefaultLoss:
+		return class != oee.PlannedStop
+	default:
+		return true
+	}
 }
 
 // reason is what a stop is called: with its class where that is not stopped.

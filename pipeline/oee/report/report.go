@@ -43,6 +43,8 @@ type Report struct {
 	Machines []Machine
 	Lines    []Line
 	Plant    Group // all machines together
+
+	losses map[oee.Class]oee.Loss // as the view has them
 }
 
 // Group is what Report.Windows hold for a machine or several.
@@ -86,7 +88,7 @@ type Line struct {
 
 // New collects a report. A date without windows is an error that says why.
 func New(figures Figures, c Config) (*Report, error) {
-	r := &Report{View: c.View.Name, Zone: c.View.Zone, Date: c.Date, Shift: c.Shift, Made: c.Made, Target: c.View.Target, Warn: c.View.Warn}
+	r := &Report{View: c.View.Name, Zone: c.View.Zone, Date: c.Date, Shift: c.Shift, Made: c.Made, Target: c.View.Target, Warn: c.View.Warn, losses: c.View.Losses}
 	if r.Warn == 0 || r.Target == 0 { // two bands, or none
 		r.Target = max(r.Target, r.Warn)
 		r.Warn = r.Target

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -368,6 +369,39 @@ func TestManyWindows(t *testing.T) {
 	}
 	if n := strings.Count(written(t, func(w *bytes.Buffer) error { return r.CSV(w) }), "\n"); n != 1+97+97 { // a header, and for the machine and the plant each window and the whole
 		t.Errorf("%d lines of CSV", n)
+	}
+}
+
+// What is no loss is no stop reason: planned stops, unless the view counts them
+// as lost, and classes that it takes out of planned time or counts as run time.
+func TestStopReasonsAreLosses(t *testing.T) {
+	x := article("m1", early())
+	for _, c := range oee.Classes {
+		x.Stops = append(x.Stops, oee.Stop{Reason: c.String(), Class: c, Time: time.Minute, Number: 1})
+	}
+	x.Stops = x.Stops[1:] // a running machine has none
+	p := &plant{names: []string{"m1"}, results: map[string][]oee.Result{"m1": {x}}}
+	for _, c := range []struct {
+		losses map[oee.Class]oee.Loss
+		want   []string
+	}{
+		{nil, []string{"changeover", "idle", "stopped", "unknown"}},
+		{map[oee.Class]oee.Loss{oee.Idle: oee.NoLoss, oee.Changeover: oee.PlannedLoss, oee.PlannedStop: oee.AvailabilityLoss, oee.Stopped: oee.PerformanceLoss},
+			[]string{"planned_stop", "stopped", "unknown"}},
+	} {
+		text := written(t, func(w *bytes.Buffer) error {
+			return made(t, p, func(of *report.Config) { of.View.Losses = c.losses }).Text(w)
+		})
+		_, reasons, _ := strings.Cut(text, "CUMULATIVE\n")
+		reasons, _, _ = strings.Cut(reasons, "\n\n")
+		var got []string
+		for line := range strings.Lines(reasons) {
+			got = append(got, strings.Fields(line)[0])
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("with %v the reasons are %v, want %v", c.losses, got, c.want)
+		}
 	}
 }
 

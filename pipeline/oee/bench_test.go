@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func (s *source) next() *oee.Event {
 // BenchmarkWindows is what windows cost alone: decoded events of 100 machines
 // to settled, with the results of the windows that end.
 func BenchmarkWindows(b *testing.B) {
-	for _, machines := range []int{1, 100, 10_000} {
+	for _, machines := range []int{1, 100, 1000} {
 		b.Run(strconv.Itoa(machines), func(b *testing.B) {
 			v := newView(b, benchConfig())
 			s := newSource(machines)
@@ -75,15 +76,26 @@ func BenchmarkWindows(b *testing.B) {
 			results := 0
 			b.ReportAllocs()
 			b.ResetTimer()
+			before := processorTime()
 			for i := range b.N {
 				v.Apply(*s.next())
 				if i%10_000 == 0 {
 					results += len(v.Results())
 				}
 			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			// A core's second, the collector's work included: others may run here too.
+			b.ReportMetric(float64(b.N)/(processorTime()-before).Seconds(), "events/core-s")
 		})
 	}
+}
+
+// processorTime is what the process has used of all cores.
+func processorTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // BenchmarkMemory is what 10,000 machines take that were heard of for a day,

@@ -40,7 +40,8 @@ type machine struct {
 	// came after closed.
 	touched span
 	closed  int64
-	early   bool // open windows may have changed
+	next    int64 // before it nothing more can be said of windows that are over, if nothing is touched
+	early   bool  // open windows may have changed
 	unsaved bool
 
 	projected *projection // nil: to be made anew
@@ -65,7 +66,7 @@ var nothing = span{forever, never}
 
 func newMachine(name string, alerts int) *machine {
 	m := &machine{
-		name: name, high: never, low: never, gone: never, closed: never, heard: never, heardNow: never,
+		name: name, high: never, low: never, gone: never, closed: never, next: never, heard: never, heardNow: never,
 		began: forever, reported: [counters]int64{forever, forever, forever}, touched: nothing, due: forever, told: never, rows: newMachineRows(),
 	}
 	for range alerts {
@@ -181,7 +182,9 @@ func (v *View) Apply(e Event) {
 		v.follow(m, &p)
 	} else {
 		v.touch(m, span{at, m.high + 1})
-		v.relive(m)
+		if m.live.altered(&p, v.rules.maxHold) {
+			v.relive(m)
+		}
 	}
 	if !again { // what is read again does not move the time on: the rest of it is still to come
 		v.settle(m, &e)
@@ -227,6 +230,7 @@ func (v *View) discover(e *Event) *machine {
 func (v *View) add(name string) *machine {
 	m := newMachine(name, len(v.config.Alerts))
 	v.machines[name] = m
+	v.order = nil
 	return m
 }
 
@@ -293,6 +297,19 @@ func (v *View) follow(m *machine, p *waiting) {
 	v.passed(m, p.time)
 	if m.live.follow(p, v.rules.maxHold) {
 		v.changed(m, p.time)
+	}
+}
+
+// altered says whether an event that is not the latest may alter what holds
+// now.
+func (h *held) altered(p *waiting, maxHold int64) bool {
+	switch {
+	case p.state == 0:
+		return p.reason != 0 || maxHold > 0
+	case p.time < h.since: // it may be what began earlier
+		return p.state == h.state
+	default:
+		return p.state != h.state || p.reason != 0 && p.reason != h.reason
 	}
 }
 

@@ -105,7 +105,7 @@ func (v *View) Early() []Result { return v.results(v.open) }
 // results gathers what of makes of each machine, and lines of it.
 func (v *View) results(of func(*machine, *said)) []Result {
 	s := said{windows: map[windowKey]windowSpan{}}
-	for _, name := range v.Machines() {
+	for _, name := range v.sorted() {
 		if m := v.machines[name]; m.through() != never {
 			of(m, &s)
 		}
@@ -123,6 +123,9 @@ type said struct {
 // over says what is new of windows that have ended.
 func (v *View) over(m *machine, s *said) {
 	through := m.through()
+	if m.touched == nothing && through < m.next && !v.finished {
+		return
+	}
 	// What was touched, as far as Retain, what has ended since, what has become
 	// final since, and stops that are known to be short or not since.
 	changed := span{max(m.touched.from, through-int64(v.config.Retain)), min(m.touched.to, through)}
@@ -165,7 +168,32 @@ func (v *View) over(m *machine, s *said) {
 	}
 	m.closed = through
 	m.touched = left
+	m.next = v.next(through)
 	v.prune(m)
+}
+
+// next is when the earliest window ends, or becomes final, after through.
+func (v *View) next(through int64) int64 {
+	next := through + 24*hourLength
+	for i, c := range v.config.Windows {
+		ends := false
+		for _, w := range v.calendar.windows(nil, i, c, span{through - v.slack - 1, through + 1}) {
+			switch to := w.span.to; {
+			case to > through:
+				next, ends = min(next, to), true
+			case to+int64(v.config.MicroStop) > through: // how short its last stop is may not be known
+				return through
+			case to+v.slack > through:
+				next = min(next, to+v.slack)
+			}
+		}
+		if !ends { // between shifts
+			for _, w := range v.calendar.windows(nil, i, c, span{through, through + 24*hourLength}) {
+				next = min(next, w.span.to)
+			}
+		}
+	}
+	return next
 }
 
 // first is the first instant that anything is known of a machine.

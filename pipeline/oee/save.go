@@ -125,6 +125,7 @@ func (v *View) Restore(machine string, items []Item, from time.Time) error {
 	v.nextDue(m)
 	v.alerts = append(v.alerts, m.outbox...)
 	v.machines[machine] = m
+	v.order = nil
 	return nil
 }
 
@@ -137,7 +138,7 @@ type Need struct {
 
 // Needs returns what is to be loaded before Results can tell everything.
 func (v *View) Needs() (needs []Need) {
-	for _, name := range v.Machines() {
+	for _, name := range v.sorted() {
 		m := v.machines[name]
 		if m.touched.from < m.atHand() {
 			needs = append(needs, Need{name, time.Unix(0, hourOf(m.touched.from-hourLength-v.slack))})
@@ -248,6 +249,7 @@ func (v *View) Forget(name string) {
 	v.waiting -= m.queue.len()
 	maps.DeleteFunc(v.rows, func(_ rowKey, owner *machine) bool { return owner == m })
 	delete(v.machines, name)
+	v.order = nil
 }
 
 // The compact form of a machine, version 1.

@@ -518,3 +518,55 @@ func TestParseUnits(t *testing.T) {
 		check(t, text, shown, want)
 	}
 }
+
+// A machine that only tables know: units from one, stops from another. It runs
+// when no table says otherwise. 420 planned, 47 stopped.
+func TestTablesAlone(t *testing.T) {
+	c := plain()
+	c.Shifts[0].Length = 420 * time.Minute
+	c.IdealRates = []oee.RateConfig{{Rate: oee.Cycle(time.Second)}}
+	v := newView(t, c)
+	v.Put(oee.Row{Kind: oee.Downtime, Table: "mes.down", Key: "1", Machine: "m1", Position: oee.Position{Sequence: "1"}, Start: at("08:00"), End: at("08:47"), Reason: "jam"})
+	v.Put(oee.Row{Kind: oee.Production, Table: "mes.made", Key: "1", Machine: "m1", Position: oee.Position{Sequence: "2"}, Time: at("12:59"), Total: units(19271), Good: units(18848)})
+	early := v.Early()
+	check(t, "early", only(t, early, "shift").State, oee.Early)
+	v.Finish()
+	r := only(t, v.Results(), "shift")
+	check(t, "A", show(r.Availability()), "0.8881")
+	check(t, "P", show(r.Performance()), "0.8611")
+	check(t, "Q", show(r.Quality()), "0.9780")
+	check(t, "OEE", show(r.OEE()), "0.7479")
+
+	// An event, even an older one, makes it a machine that speaks.
+	f := feed{view: v}
+	f.apply(state("07:00", "IDLE"))
+	check(t, "late", v.Side(oee.SideLate).Count, 0)
+}
+
+// A row that moves to another machine leaves the first as if it had never been
+// there; a delete that names the key alone finds it.
+func TestRowsMove(t *testing.T) {
+	v := newView(t, plain())
+	f := feed{view: v}
+	for _, machine := range []string{"m1", "m2"} {
+		e := oee.Event{Machine: machine, Time: at("06:00"), State: "RUN"}
+		f.apply(e)
+		e.Time = at("14:30")
+		f.apply(e)
+	}
+	row := func(n, machine string, gone bool) {
+		v.Put(oee.Row{Kind: oee.Production, Table: "t", Key: "k", Machine: machine, Position: oee.Position{Sequence: n}, Time: at("07:00"), Total: units(7), Delete: gone})
+	}
+	totals := func() string {
+		v.Results()
+		return fmt.Sprint(v.Windows("m1", "shift", at("06:00"), at("07:00"))[0].Sums.Total, v.Windows("m2", "shift", at("06:00"), at("07:00"))[0].Sums.Total)
+	}
+	row("1", "m1", false)
+	check(t, "at first", totals(), "7 0")
+	row("2", "m2", false)
+	check(t, "moved", totals(), "0 7")
+	row("3", "", true)
+	check(t, "gone", totals(), "0 0")
+	row("2", "m2", false)
+	check(t, "read again", totals(), "0 0")
+}

@@ -24,6 +24,7 @@ type View struct {
 	seed     maphash.Seed
 
 	machines map[string]*machine
+	order    []string            // their names, sorted; nil: to be made anew
 	waiting  int                 // events that wait, of all machines
 	rows     map[rowKey]*machine // whose each row is
 	rates    rates
@@ -113,7 +114,7 @@ func (v *View) class(state uint32) (Class, bool) {
 // when everything that the streams have was applied: at their tips.
 func (v *View) Advance(now time.Time) {
 	v.now = max(v.now, now.UnixNano()) // a clock that went back waits
-	for _, name := range v.Machines() {
+	for _, name := range v.sorted() {
 		v.advance(v.machines[name])
 	}
 }
@@ -183,7 +184,7 @@ func (v *View) Finish() {
 // FinishAt is Finish with the end given.
 func (v *View) FinishAt(end time.Time) {
 	v.finished = true
-	for _, name := range v.Machines() {
+	for _, name := range v.sorted() {
 		m := v.machines[name]
 		v.pass(m, end.UnixNano())
 		m.early = true
@@ -191,7 +192,14 @@ func (v *View) FinishAt(end time.Time) {
 }
 
 // Machines names all machines, sorted.
-func (v *View) Machines() []string { return slices.Sorted(maps.Keys(v.machines)) }
+func (v *View) Machines() []string { return slices.Clone(v.sorted()) }
+
+func (v *View) sorted() []string {
+	if v.order == nil {
+		v.order = slices.Sorted(maps.Keys(v.machines))
+	}
+	return v.order
+}
 
 // Side returns a side output.
 func (v *View) Side(kind SideKind) SideOutput {

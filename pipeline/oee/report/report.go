@@ -187,6 +187,7 @@ func choose(all map[string][]oee.Result, date, shift string) []oee.Window {
 	return chosen
 }
 
+// rank orders kinds: shifts first, then the day, then by length.
 func rank(kind string, windows []oee.Window) time.Duration {
 	switch kind {
 	case "shift":

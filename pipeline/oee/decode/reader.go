@@ -63,8 +63,8 @@ type name struct {
 	place  *place
 }
 
-// maxNamesKept bounds the names of an object that are kept: beyond them they
-// are found, but more slowly.
+// maxNamesKept bounds the names of an object that are kept, and maxName each of
+// them: others are found as well, but more slowly.
 const maxNamesKept = 64
 
 // named is the place with the name, which stands in quotes.
@@ -88,7 +88,7 @@ func (b *branch) named(quoted []byte) *place {
 			found = p
 		}
 	}
-	if len(b.names) < maxNamesKept {
+	if len(b.names) < maxNamesKept && len(quoted) <= maxName {
 		b.names = append(b.names, name{bytes.Clone(quoted), found})
 		b.next = len(b.names)
 	}

@@ -153,3 +153,26 @@ func TestReportRefusals(t *testing.T) {
 		})
 	}
 }
+
+// TestReportExample runs the example as docs/oee-report.md has it.
+func TestReportExample(t *testing.T) {
+	text, err := os.ReadFile("../../docs/oee-report.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, ok := strings.Cut(string(text), "\n$ shardline oee report ")
+	if !ok {
+		t.Fatal("docs/oee-report.md shows no report")
+	}
+	block, _, _ = strings.Cut(block, "```")
+	command, second, _ := strings.Cut(block, "\\\n")
+	more, want, _ := strings.Cut(second, "\n")
+	t.Chdir("../../deploy/examples")
+	var stdout, stderr bytes.Buffer
+	code := run(context.Background(), append([]string{"oee", "report"}, strings.Fields(command+more)...), environment{
+		stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" },
+	})
+	if code != 0 || stdout.String() != want {
+		t.Errorf("exit code %d, got\n%s\nwant\n%s", code, stdout.String(), want)
+	}
+}

@@ -223,6 +223,37 @@ func TestFiguresAreTheReferences(t *testing.T) {
 	})
 }
 
+// TestHoursAddUp: a window whose edges are those of quarters is their sum, in
+// every figure and to the last nanosecond and millionth; so is a shift the sum
+// of its hours.
+func TestHoursAddUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := anyHistory(t)
+		if rapid.IntRange(0, 2).Draw(t, "minutes") == 0 && h.config.Shifts != nil {
+			h.config.Planned, h.config.Minutes = oee.PlannedMinutes, 437
+		}
+		v := h.inOrder(t)
+		for _, r := range v.Windows("m1", "", h.events[0].Time, h.end()) {
+			if r.Window.Kind == "15m" || r.Window.End.After(h.end()) {
+				continue
+			}
+			for _, kind := range []string{"15m", "hour"} {
+				var sum oee.Sums
+				for _, part := range v.Windows("m1", kind, r.Window.Start, r.Window.End) {
+					if part.Window.Start.Before(r.Window.Start) || part.Window.End.After(r.Window.End) {
+						sum.Length = -1 // its edges are not those of the window
+						break
+					}
+					sum.Add(&part.Sums)
+				}
+				if sum.Length >= 0 && sum != r.Sums {
+					t.Fatalf("%s %s is not the sum of its windows of %s:\n%+v\n%+v\n%s", r.Window.Kind, r.Window.Start, kind, r.Sums, sum, &h)
+				}
+			}
+		}
+	})
+}
+
 // arrive draws an order of arrival that keeps every event within the lateness
 // of those before it; what is of one time keeps its order.
 func (h *history) arrive(t *rapid.T) []oee.Event {

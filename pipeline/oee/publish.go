@@ -108,6 +108,7 @@ func (v *View) results(of func(*machine, *said)) []Result {
 	for _, name := range v.sorted() {
 		if m := v.machines[name]; m.through() != never {
 			of(m, &s)
+			m.projected = nil // as large as what waits: not kept for thousands of machines
 		}
 	}
 	v.sayLines(&s)

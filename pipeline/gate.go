@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,16 +9,19 @@ import (
 	"github.com/shardline/shardline/checkpoint"
 )
 
-// errCommanded ends a plan: commands want it otherwise.
-var errCommanded = errors.New("commands want another plan")
-
-// watch waits for what ends a plan, and says which: the lease is to be given up,
-// the stream was made again, or commands want another one than with these who are
-// stopped. Meanwhile it goes over to other subscribers, and opens gates.
-func (s *shard) watch(ctx, attempts context.Context, lease checkpoint.Lease, stopped map[string]bool) error {
+// watch waits for what ends the work on a shard, and says which: the lease is to be
+// given up, or the stream was made again. Meanwhile it obeys commands, goes over to
+// other subscribers, and opens gates: each is a matter of the member that it is
+// about alone.
+func (s *shard) watch(ctx, attempts context.Context, lease checkpoint.Lease) error {
 	ticker := time.NewTicker(s.worker.failover / 3)
 	defer ticker.Stop()
 	for {
+		s.regroup()
+		s.comply(ctx, lease)
+		if s.saveRoster(ctx) {
+			s.openGates(ctx, attempts, lease)
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -28,17 +30,9 @@ func (s *shard) watch(ctx, attempts context.Context, lease checkpoint.Lease, sto
 		case <-s.source.over:
 			return errReplaced
 		case <-s.orders.news:
-			if s.changed(stopped) {
-				return errCommanded
-			}
-			continue
 		case <-s.subs().over:
 		case <-s.lefts:
 		case <-ticker.C:
-		}
-		s.regroup(stopped)
-		if s.saveRoster(ctx) {
-			s.openGates(ctx, attempts, lease, stopped)
 		}
 	}
 }
@@ -47,7 +41,7 @@ func (s *shard) watch(ctx, attempts context.Context, lease checkpoint.Lease, sto
 // records of this shard, from their places on. The last scan of the leases tells
 // when to look; what counts is a reading of now. An older one may lack an entry
 // that a replay has made since, or a lease that was made again.
-func (s *shard) openGates(ctx, attempts context.Context, lease checkpoint.Lease, stopped map[string]bool) {
+func (s *shard) openGates(ctx, attempts context.Context, lease checkpoint.Lease) {
 	all := s.worker.holder.Snapshot()
 	var seen []checkpoint.Lease
 	for _, id := range lease.Parents {
@@ -55,7 +49,7 @@ func (s *shard) openGates(ctx, attempts context.Context, lease checkpoint.Lease,
 			seen = append(seen, q)
 		}
 	}
-	if !s.opens(attempts, seen, stopped, false) {
+	if !s.opens(attempts, seen, false) {
 		return
 	}
 	parents, err := s.worker.parents(ctx, s.source, lease)
@@ -65,19 +59,20 @@ func (s *shard) openGates(ctx, attempts context.Context, lease checkpoint.Lease,
 		}
 		return
 	}
-	s.opens(attempts, parents, stopped, true)
+	s.opens(attempts, parents, true)
 }
 
 // opens says whether a reading of the parents' leases opens a gate, and opens it
 // when open is set. A key's gate opens in a reading only that says that its
 // subscriber is through with the parents: keys get entries of their own no
-// earlier.
-func (s *shard) opens(attempts context.Context, parents []checkpoint.Lease, stopped map[string]bool, open bool) bool {
+// earlier. Commands that stop somebody are looked at under the same lock as what
+// is acknowledged.
+func (s *shard) opens(attempts context.Context, parents []checkpoint.Lease, open bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	shut := false // that would open
 	for _, m := range s.members {
-		if stopped[m.name()] || !gateOpen(m.name(), parents, s.worker.shared) {
+		if m.state == leaving || s.orders.stopped(m.name()) || !gateOpen(m.name(), parents, s.worker.shared) {
 			continue
 		}
 		keys := heldKeys(m.name(), parents)

@@ -94,8 +94,11 @@ func (s *shard) anyLive() bool {
 }
 
 // settled says whether every member has settled the shard to its end, parked
-// keys too.
+// keys too, and no command is to be waited for.
 func (s *shard) settled() bool {
+	if s.ordered() {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !slices.ContainsFunc(s.members, func(m *member) bool { return m.state != ended || m.cursor.Parked() > 0 })

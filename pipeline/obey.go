@@ -23,85 +23,101 @@ func (s *shard) obeying() checkpoint.Saved {
 	return saved
 }
 
-// serves says whether a destination is served by the plan of now: something of
-// it may be in flight.
+// serves says whether a destination is served: something of it may be in flight.
 func (s *shard) serves(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.frozen == nil && slices.ContainsFunc(s.members, func(m *member) bool { return m.state != held && m.name() == name })
 }
 
-// stoppedNames are the worker's subscribers of the source that commands stop.
-func (s *shard) stoppedNames() map[string]bool {
-	stopped := map[string]bool{}
-	for name := range s.subs().initials {
-		if s.orders.stopped(name) {
-			stopped[name] = true
-		}
-	}
-	return stopped
-}
-
-// changed says whether a plan without these has to be made anew, since others
-// are stopped now, or somebody is to be set back or removed.
-func (s *shard) changed(stopped map[string]bool) bool {
+// ordered says whether the shard is served for a command's sake: one of the
+// worker's subscribers is stopped, or somebody is to be set back or removed.
+func (s *shard) ordered() bool {
 	for name := range s.orders.now().Destinations {
 		if _, due := s.orders.due(name); due {
 			return true
 		}
 	}
-	return !maps.Equal(stopped, s.stoppedNames())
+	for name := range s.source.subscribed().initials {
+		if s.orders.stopped(name) {
+			return true
+		}
+	}
+	return false
 }
 
-// comply does what commands ask of the saved form between two plans, when
-// nothing is in flight (the model's Apply): positions of replays are set, and
-// whose removal has come to its second step leaves it.
-func (s *shard) comply(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved) (checkpoint.Saved, error) {
-	saved = saved.Clone()
-	done := map[string]int64{}
+// comply does what commands ask of the positions of those of whom nothing is in
+// flight (the model's Apply): those of replays are set, and whose removal has come
+// to its second step leaves the roster. It is called again when somebody has left,
+// and after a while.
+func (s *shard) comply(ctx context.Context, lease checkpoint.Lease) {
 	for name, wish := range s.orders.now().Destinations {
 		version, due := s.orders.due(name)
-		if wish.Removal.Leaving() {
-			saved.Leave(name)
-		}
-		if !due {
+		if !due || s.serves(name) {
 			continue
 		}
-		done[name] = version
 		if wish.Removal != nil {
+			s.remove(name)
 			s.logger.Warn("the destination is removed from the roster, by command", zap.String("destination", name), zap.String("id", wish.Removal.Command))
-			continue
-		}
-		at, touched := wish.Replay.Where(lease.Key)
-		entry, behind := saved.Behind[name]
-		if !touched || !behind && !slices.Contains(saved.Roster, name) {
-			continue
-		}
-		if !behind {
-			entry = checkpoint.Entry{At: saved.Checkpoint}
-		}
-		for _, p := range append(slices.Collect(maps.Values(entry.Keys)), entry.At) {
-			var err error
-			if at, err = lower(ctx, at, p, s.again); err != nil {
-				return saved, err
+		} else if at, touched := wish.Replay.Where(lease.Key); touched {
+			if err := s.setBack(ctx, name, at, wish.Replay.Command); err != nil {
+				if ctx.Err() == nil {
+					s.logger.Warn("a replay's position cannot be set: trying again", zap.String("destination", name), zap.Error(err))
+				}
+				continue
 			}
 		}
-		if saved.Behind == nil {
-			saved.Behind = map[string]checkpoint.Entry{}
-		}
-		saved.Behind[name] = checkpoint.Entry{At: at}
-		s.logger.Info("replay: position set", zap.String("destination", name), zap.Stringer("position", at), zap.String("id", wish.Replay.Command))
-	}
-	s.mu.Lock()
-	s.frozen = &saved
-	for name := range done {
-		delete(s.lacking, name)
-	}
-	s.mu.Unlock()
-	for name, version := range done {
 		s.orders.did(name, version)
 	}
-	return saved, nil
+}
+
+// remove takes a destination that is not served off the roster: where it stood is
+// forgotten.
+func (s *shard) remove(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.plan.leave(name)
+	delete(s.lacking, name)
+}
+
+// setBack sets a destination that is not served back to the smaller of its first
+// unsettled position and that of a replay. Its keys' entries merge into that one.
+func (s *shard) setBack(ctx context.Context, name string, at checkpoint.Position, command string) error {
+	entry, known := s.placeOf(name)
+	if !known {
+		return nil
+	}
+	for _, p := range append(slices.Collect(maps.Values(entry.Keys)), entry.At) {
+		var err error
+		if at, err = lower(ctx, at, p, s.again); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	entry = checkpoint.Entry{At: at}
+	if _, shut := s.plan.held[name]; shut {
+		s.plan.held[name] = entry
+	} else {
+		s.plan.absent[name] = entry
+	}
+	delete(s.lacking, name)
+	s.logger.Info("replay: position set", zap.String("destination", name), zap.Stringer("position", at), zap.String("id", command))
+	return nil
+}
+
+// placeOf is where somebody stands who is not served; false: it is not on the
+// roster.
+func (s *shard) placeOf(name string) (checkpoint.Entry, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if entry, shut := s.plan.held[name]; shut {
+		return entry, true
+	}
+	if entry, absent := s.plan.absent[name]; absent {
+		return entry, true
+	}
+	return checkpoint.Entry{At: s.checkpoint}, slices.Contains(s.plan.roster, name)
 }
 
 // again reads the shard from behind a position.
@@ -133,17 +149,14 @@ func (s *shard) newcomers() map[string]Initial {
 	return initials
 }
 
-// forget takes those out of a plan whose names leave the leases: parents that are
-// not done yet list them.
-func (s *shard) forget(p *plan) {
+// withoutLeaving takes those out of a plan whose names leave the leases: parents
+// that are not done yet list them.
+func (s *shard) withoutLeaving(p *plan) {
 	for name, wish := range s.orders.now().Destinations {
 		if !wish.Removal.Leaving() {
 			continue
 		}
-		p.roster = checkpoint.Without(p.roster, name)
-		delete(p.starts, name)
-		delete(p.held, name)
-		delete(p.absent, name)
+		p.leave(name)
 	}
 }
 

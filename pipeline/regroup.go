@@ -14,9 +14,9 @@ import (
 func (s *shard) subs() *subscriptions { return s.enlisted[len(s.enlisted)-1] }
 
 // regroup brings the members into line with the source's subscribers, without
-// those who are stopped: who is left out leaves, and who is new joins. Nobody else
-// notices. It is called again until all have left.
-func (s *shard) regroup(stopped map[string]bool) {
+// those whom commands stop: who is left out or stopped leaves, and who is new or
+// goes on joins. Nobody else notices. It is called again when somebody has left.
+func (s *shard) regroup() {
 	if s.subs() != s.source.subscribed() {
 		s.enlisted = append(s.enlisted, s.source.enlist())
 	}
@@ -28,7 +28,7 @@ func (s *shard) regroup(stopped map[string]bool) {
 		switch {
 		case m.state == leaving:
 			anyLeaving = true
-		case slices.Contains(subs.subscribers, m.sub):
+		case slices.Contains(subs.subscribers, m.sub) && !s.orders.stopped(m.name()):
 		case m.state == held: // its place stands in the plan
 			s.drop(m)
 		default:
@@ -36,12 +36,21 @@ func (s *shard) regroup(stopped map[string]bool) {
 			anyLeaving = true
 		}
 	}
+	founders := len(s.plan.roster) == 0 // nobody was here before: the checkpoint is theirs
 	for _, d := range subs.subscribers {
 		name := d.Name()
-		if stopped[name] || s.orders.stopped(name) || slices.ContainsFunc(s.members, func(m *member) bool { return m.name() == name }) {
+		initial, may := newcomers[name]
+		if may && !slices.Contains(s.plan.roster, name) {
+			at := s.checkpoint
+			if !founders {
+				at = initial.position(at)
+			}
+			s.plan.add(name, at)
+		}
+		if s.orders.stopped(name) || slices.ContainsFunc(s.members, func(m *member) bool { return m.name() == name }) {
 			continue // one that is leaving still has the name
 		}
-		if entry, reads := s.plan.enter(name, newcomers[name], s.checkpoint); reads {
+		if entry, reads := s.plan.enter(name); reads {
 			s.members = append(s.members, &member{sub: d})
 			s.logger.Info("destination joins", zap.String("destination", name), zap.Stringer("position", entry.At))
 		}
@@ -55,30 +64,35 @@ func (s *shard) regroup(stopped map[string]bool) {
 	s.signal()
 }
 
-// enter puts a subscriber into a plan that was made without it, with the
-// checkpoint at c: it is held, until the item says so. reads: it has something to
-// read here, from the entry on.
-func (p *plan) enter(name string, initial Initial, c checkpoint.Position) (entry checkpoint.Entry, reads bool) {
-	entry, shut := p.held[name]
-	if shut {
+// add puts a name on the roster that stands at a position.
+func (p *plan) add(name string, at checkpoint.Position) {
+	p.roster = slices.DeleteFunc(union(p.roster, []string{name}), func(n string) bool { return n == checkpoint.Nobody })
+	p.absent[name] = checkpoint.Entry{At: at}
+	p.save = true
+}
+
+// enter lets somebody on the roster join who is absent: it is held, until its gate
+// is looked at and the item has the roster. reads: it has something to read here,
+// from the entry on.
+func (p *plan) enter(name string) (entry checkpoint.Entry, reads bool) {
+	if entry, shut := p.held[name]; shut {
 		return entry, true
 	}
-	entry, known := p.absent[name]
-	switch {
-	case known:
-		delete(p.absent, name)
-	case slices.Contains(p.roster, name): // it is through
-		return checkpoint.Entry{}, false
-	default:
-		p.roster = slices.DeleteFunc(union(p.roster, []string{name}), func(n string) bool { return n == checkpoint.Nobody })
-		p.save = true
-		entry.At = initial.position(c)
-	}
-	if entry.At == checkpoint.ShardEnd && len(entry.Keys) == 0 {
-		return entry, false
+	entry, absent := p.absent[name]
+	delete(p.absent, name)
+	if !absent || entry.At == checkpoint.ShardEnd && len(entry.Keys) == 0 {
+		return entry, false // it is through
 	}
 	p.held[name] = entry
 	return entry, true
+}
+
+// leave takes a name out of a plan.
+func (p *plan) leave(name string) {
+	p.roster = checkpoint.Without(p.roster, name)
+	delete(p.starts, name)
+	delete(p.held, name)
+	delete(p.absent, name)
 }
 
 // dismiss lets a member leave while the shard is served: it takes nothing and

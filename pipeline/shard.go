@@ -53,7 +53,7 @@ type shard struct {
 	letters    map[checkpoint.Position]struct{} // unreadable records that are
 	pins       []*cluster                       // those that hold the log's tail for members who are about to join
 	pinAfter   time.Time                        // not before this does a cluster
-	lacking    map[string]time.Time             // when the first unsettled record of each member of the last plan arrived, at the earliest
+	lacking    map[string]time.Time             // when the first record arrived that those who have left had not settled, at the earliest
 }
 
 // serve reads a shard for the worker's subscribers until it is at its end,
@@ -82,20 +82,11 @@ func (w *Worker) serve(ctx context.Context, t *checkpoint.Tenure) error {
 	if err != nil {
 		return err
 	}
-	for {
-		parents, err := w.parents(ctx, src, lease)
-		if err != nil {
-			return err
-		}
-		if saved, err = s.comply(ctx, lease, saved); err != nil {
-			return err
-		}
-		again, err := s.run(ctx, lease, saved, parents)
-		if err != nil || !again {
-			return err
-		}
-		saved = s.saved()
+	parents, err := w.parents(ctx, src, lease)
+	if err != nil {
+		return err
 	}
+	return s.run(ctx, lease, saved, parents)
 }
 
 // parents reads the leases of a lease's parents that still exist.
@@ -150,31 +141,23 @@ func (s *shard) saved() checkpoint.Saved {
 	return saved
 }
 
-// run serves the members of one plan until the shard is at its end for everybody,
-// the lease is to be given up, or the tenure is lost. It says true when commands
-// want another plan: then nothing is in flight, and saved says where everybody
-// is.
-func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved, parents []checkpoint.Lease) (bool, error) {
+// run serves the members until the shard is at its end for everybody, the lease is
+// to be given up, or the tenure is lost.
+func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoint.Saved, parents []checkpoint.Lease) error {
 	s.enlisted = []*subscriptions{s.source.enlist()}
 	defer func() {
 		for _, subs := range s.enlisted {
 			s.source.delist(subs)
 		}
 	}()
-	p, stopped := makePlan(saved, parents, s.newcomers(), s.worker.shared), s.stoppedNames()
-	for name := range stopped {
-		if entry, starts := p.starts[name]; starts { // it keeps its place
-			p.absent[name] = entry
-			delete(p.starts, name)
-		}
-	}
-	s.forget(&p)
+	p := makePlan(saved, parents, s.newcomers(), s.worker.shared)
+	s.withoutLeaving(&p)
 	if saved.Checkpoint != lease.Checkpoint && !ordered(saved.Checkpoint) { // it was resolved
 		p.save = true
 	}
 	if p.shared {
 		if s.subs().anyOf(p.held) {
-			return false, fmt.Errorf("lease %s: %w", lease.Key, errParentBehind)
+			return fmt.Errorf("lease %s: %w", lease.Key, errParentBehind)
 		}
 		if len(p.left) > 0 {
 			s.logger.Warn("leases.shared_with_kcl: the checkpoint goes on without subscribers that are not configured any more",
@@ -184,7 +167,7 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 	s.begin(p, parents)
 	if p.save {
 		if err := s.save(ctx); err != nil {
-			return false, fmt.Errorf("save the roster of %s: %w", lease.Key, err)
+			return fmt.Errorf("save the roster of %s: %w", lease.Key, err)
 		}
 		s.rosterSaved()
 	}
@@ -194,15 +177,15 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 	s.attach(attempts)
 	working, stop := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
-	beside.Go(func() { stop(s.watch(working, attempts, lease, stopped)) })
+	beside.Go(func() { stop(s.watch(working, attempts, lease)) })
 	beside.Go(func() { (&catchUp{s: s}).run(working) })
-	err := s.read(working, lease, len(stopped) > 0)
+	err := s.read(working, lease)
 	stop(nil)
 	beside.Wait()
 	if errors.Is(err, errReplaced) && ctx.Err() == nil {
 		err = s.outlive(ctx)
 	}
-	if (errors.Is(err, errDraining) || errors.Is(err, errCommanded)) && ctx.Err() == nil {
+	if errors.Is(err, errDraining) && ctx.Err() == nil {
 		s.drain(ctx, cancelAttempts)
 	} else if err != nil {
 		cancelAttempts(err)
@@ -211,13 +194,11 @@ func (s *shard) run(ctx context.Context, lease checkpoint.Lease, saved checkpoin
 	s.detach()
 	switch {
 	case ctx.Err() != nil:
-		return false, context.Cause(ctx)
-	case errors.Is(err, errCommanded):
-		return true, nil
+		return context.Cause(ctx)
 	case errors.Is(err, errDraining):
-		return false, nil
+		return nil
 	}
-	return false, err
+	return err
 }
 
 // begin makes the members of a plan. Those that have settled what the checkpoint
@@ -233,6 +214,13 @@ func (s *shard) begin(p plan, parents []checkpoint.Lease) {
 	for _, d := range s.subs().subscribers {
 		m := &member{sub: d}
 		entry, starts := p.starts[d.Name()]
+		if s.orders.stopped(d.Name()) { // it keeps its place
+			if starts {
+				p.absent[d.Name()] = entry
+				delete(p.starts, d.Name())
+			}
+			continue
+		}
 		if _, shut := p.held[d.Name()]; !starts && !shut {
 			continue // it is through
 		}
@@ -324,9 +312,8 @@ func (s *shard) drainAll(ctx context.Context, members []*member, cancelAttempts 
 var errNobodyLive = errors.New("nobody reads the shard log")
 
 // read reads the shard until everybody has settled it to its end, a record can
-// neither be read nor dead-lettered, or ctx ends. stopped: there is somebody who
-// waits for a command.
-func (s *shard) read(ctx context.Context, lease checkpoint.Lease, stopped bool) error {
+// neither be read nor dead-lettered, or ctx ends.
+func (s *shard) read(ctx context.Context, lease checkpoint.Lease) error {
 	err := errNobodyLive
 	for errors.Is(err, errNobodyLive) && !s.finished() {
 		if err = s.base(ctx); err == nil {
@@ -336,7 +323,7 @@ func (s *shard) read(ctx context.Context, lease checkpoint.Lease, stopped bool) 
 	if err != nil && !errors.Is(err, errNobodyLive) {
 		return err
 	}
-	for stopped || !s.settled() { // the shard is at its end; those behind are on their way
+	for !s.settled() { // the shard is at its end; those behind are on their way
 		if !s.pause(ctx) {
 			return context.Cause(ctx)
 		}

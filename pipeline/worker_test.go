@@ -25,6 +25,7 @@ type tape struct {
 	shards map[string]*tapeShard
 	reads  int
 	caught int // reads of catch-up among them
+	opened int // readers that were made, without those of catch-up
 	open   int // readers that read and are not closed
 	lives  int // how often the stream was made again
 	gone   bool
@@ -122,6 +123,7 @@ func (t *tape) Shards(context.Context) ([]checkpoint.Shard, time.Time, error) {
 }
 
 func (t *tape) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
+	t.made(1)
 	r := &tapeReader{tape: t, shard: shard.ID, begun: -1}
 	if at, timed := from.Time(); timed {
 		r.since = at
@@ -137,7 +139,21 @@ func (t *tape) Reader(shard checkpoint.Shard, from checkpoint.Position) pipeline
 func (t *tape) CatchUp(shard checkpoint.Shard, from checkpoint.Position) pipeline.Reader {
 	r := t.Reader(shard, from).(*tapeReader)
 	r.again = true
+	t.made(-1)
 	return r
+}
+
+func (t *tape) made(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.opened += n
+}
+
+// readers is how many readers were made, without those of catch-up.
+func (t *tape) readers() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.opened
 }
 
 type tapeReader struct {
@@ -314,6 +330,7 @@ type fleet struct {
 	store   checkpoint.Store
 	first   pipeline.Initial // of the source
 	shared  bool             // with KCL workers
+	window  int64            // 0: room for one read at a time
 	ahead   atomic.Int64     // how far the workers' clocks have run through suspends
 	n       int
 	runs    int                  // workers
@@ -335,7 +352,7 @@ func (f *fleet) start(initial pipeline.Initial, subscribers ...pipeline.Subscrib
 	began := time.Now()
 	w := pipeline.NewWorker(pipeline.Config{
 		ID: fmt.Sprintf("worker-%d", f.n), Store: f.store, Format: checkpoint.MultiStream, Failover: 10 * time.Second,
-		SharedWithKCL: f.shared, Sources: []pipeline.SourceConfig{source}, Window: 1 << 20, DrainTimeout: 5 * time.Second,
+		SharedWithKCL: f.shared, Sources: []pipeline.SourceConfig{source}, Window: max(f.window, 1<<20), DrainTimeout: 5 * time.Second,
 		Metrics: pipeline.NewMetrics(reg), LeaseMetrics: checkpoint.NewMetrics(reg), Logger: zaptest.NewLogger(f.t),
 		Clock: func() time.Duration { return time.Since(began) + time.Duration(f.ahead.Load()) },
 	})

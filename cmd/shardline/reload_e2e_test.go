@@ -186,7 +186,7 @@ func TestReloadDestinations(t *testing.T) {
 	line := func(r *receiver) string {
 		return fmt.Sprintf("  - {name: %s, type: http, url: %q, headers: {X-Worker: \"${TEST_WORKER}\"}, dead_letters: failed}\n", r.name, r.url)
 	}
-	config := s.config(settings{destinations: []destinationSettings{{receiver: stays}, {receiver: goes}}})
+	config := s.config(settings{failover: 10 * time.Second, destinations: []destinationSettings{{receiver: stays}, {receiver: goes}}})
 	s.some(300, 40)
 	p := s.start(config)
 	stays.awaitCount(t, 8)

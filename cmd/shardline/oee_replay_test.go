@@ -39,8 +39,9 @@ views:
 
 // 2026-03-02 06:00 in Berlin is 05:00 UTC, 1772427600. Each shift runs for 430
 // minutes, 25,800 s, and stops for 50. In the early one 84,000 units are made,
-// of which 5,000 are rejected when the quality rows come; in the late one
-// nothing is said to be rejected.
+// of which 5,000 are rejected when the quality rows have come, were corrected,
+// got another key, and one of them was taken back; in the late one nothing is
+// said to be rejected.
 const (
 	articleEvents = `{"machine":"m1","epochtime":1772427600,"state":"RUN"}
 {"machine":"m1","epochtime":1772453400,"state":"STOP","units":84000}
@@ -51,6 +52,9 @@ const (
 `
 	articleRows = `{"data":{"id":1,"machine":"m1","at":"2026-03-02T12:00:00Z","bad":9000},"metadata":{"record-type":"data","operation":"insert","schema-name":"qa","table-name":"inspection"}}
 {"data":{"id":1,"machine":"m1","at":"2026-03-02T12:00:00Z","bad":5000},"metadata":{"record-type":"data","operation":"update","schema-name":"qa","table-name":"inspection"}}
+{"data":{"id":9,"machine":"m1","at":"2026-03-02T12:00:00Z","bad":5000},"before-image":{"id":1},"metadata":{"record-type":"data","operation":"update","schema-name":"qa","table-name":"inspection"}}
+{"data":{"id":2,"machine":"m1","at":"2026-03-02T12:30:00Z","bad":77},"metadata":{"record-type":"data","operation":"insert","schema-name":"qa","table-name":"inspection"}}
+{"data":{"id":2,"machine":null},"metadata":{"record-type":"data","operation":"delete","schema-name":"qa","table-name":"inspection"}}
 `
 )
 

@@ -107,11 +107,14 @@ func (n *nativeFleet) live(now time.Time) error {
 func (d *DynamoDB) waitForStillness(ctx context.Context) error {
 	n := d.native
 	for waiting := false; ; {
-		if _, err := d.observe(ctx); err != nil {
+		call, cancel := context.WithTimeout(ctx, 2*prepareCall) // it has pages
+		_, err := d.observe(call)
+		cancel()
+		if err != nil {
 			return err
 		}
 		n.mu.Lock()
-		err := n.unread
+		err = n.unread
 		n.mu.Unlock()
 		if err != nil {
 			return err // stillness cannot be told

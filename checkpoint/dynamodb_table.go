@@ -30,10 +30,16 @@ func (d *DynamoDB) Prepare(ctx context.Context) error {
 	return d.waitForStillness(ctx)
 }
 
+// prepareCall bounds one call of Prepare: one whose answer never comes is an error,
+// and whoever prepares tries again.
+const prepareCall = 5 * time.Second
+
 // prepareTable leaves a table ACTIVE with key as its hash key, or refuses.
 func (d *DynamoDB) prepareTable(ctx context.Context, table, key string) error {
 	for created := false; ; {
-		out, err := d.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table}, twice)
+		call, cancel := context.WithTimeout(ctx, prepareCall)
+		out, err := d.client.DescribeTable(call, &dynamodb.DescribeTableInput{TableName: &table}, twice)
+		cancel()
 		var missing *types.ResourceNotFoundException
 		switch {
 		case errors.As(err, &missing) && created: // not visible yet
@@ -66,7 +72,9 @@ func (d *DynamoDB) prepareTable(ctx context.Context, table, key string) error {
 }
 
 func (d *DynamoDB) createTable(ctx context.Context, table, key string) error {
-	_, err := d.client.CreateTable(ctx, &dynamodb.CreateTableInput{
+	call, cancel := context.WithTimeout(ctx, prepareCall)
+	defer cancel()
+	_, err := d.client.CreateTable(call, &dynamodb.CreateTableInput{
 		TableName: &table, BillingMode: types.BillingModePayPerRequest,
 		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: &key, AttributeType: types.ScalarAttributeTypeS}},
 		KeySchema:            []types.KeySchemaElement{{AttributeName: &key, KeyType: types.KeyTypeHash}},

@@ -21,7 +21,7 @@ import (
 )
 
 func newBenchEngineCommand(env environment) *cobra.Command {
-	o := bench.EngineOptions{Destinations: []int{1, 10, 100, 1000}, Keys: []int{1, 1000, 100_000}, Shards: 4, Size: 4096, Concurrency: 64, Rounds: 3, Slice: time.Second, IdleKeys: 100_000}
+	o := bench.EngineOptions{Destinations: []int{1, 10, 100, 1000}, Keys: []int{1, 1000, 100_000}, Shards: 4, Size: 4096, Concurrency: 2, Rounds: 3, Slice: time.Second, IdleKeys: 100_000}
 	memory := bench.Load{Destinations: 100, Shards: 78, Keys: 1000}
 	asJSON, check := false, false
 	cmd := &cobra.Command{

@@ -72,7 +72,7 @@ func (r *runFlags) prepare() (done func() error, err error) {
 
 func newBenchIsolationCommand(env environment) *cobra.Command {
 	o := bench.IsolationOptions{Rounds: 3, Limit: 4}
-	seconds := 20
+	seconds := 30
 	cmd := &cobra.Command{
 		Use:   "isolation",
 		Short: "What destinations notice of five others that are down",

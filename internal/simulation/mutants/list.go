@@ -268,6 +268,16 @@ var mutants = []mutant{
 		}
 `},
 	}},
+	{"who joins a shard that is read begins before its roster says so", []change{
+		{"pipeline", `if s.saveRoster(ctx) {`, `if true {`},
+	}},
+	{"who leaves a shard has left before what is in flight has ended", []change{
+		{"pipeline", `		m.sub.Detach(m.cursor)
+		s.left(m)
+`, `		s.left(m)
+		m.sub.Detach(m.cursor)
+`},
+	}},
 	{"a replay's positions are set while somebody still delivers", []change{
 		{"checkpoint", `case r.Set == 0 && allQuiet(leases, r.Version):
 			set := *r`, `case r.Set == 0:

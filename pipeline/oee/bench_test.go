@@ -174,3 +174,37 @@ func BenchmarkSave(b *testing.B) {
 	}
 	b.ReportMetric(float64(size), "bytes/save")
 }
+
+// BenchmarkWriteUnits is what DynamoDB charges for one machine and hour that is
+// saved every half minute with an event a second, its open windows told every
+// minute: 1 KiB a unit.
+func BenchmarkWriteUnits(b *testing.B) {
+	v := newView(b, benchConfig())
+	s := newSource(1)
+	for range 3 * 3600 {
+		v.Apply(*s.next())
+	}
+	v.Results()
+	v.Save(s.machines[0])
+	units, items, hours := 0, 0, 0
+	for b.Loop() {
+		hours++
+		for round := range 120 {
+			for range 30 {
+				v.Apply(*s.next())
+			}
+			v.Results()
+			if round%2 == 0 {
+				v.Early()
+			}
+			v.Alerts()
+			for _, item := range v.Save(s.machines[0]) {
+				units += (len(item.Machine) + len(item.Key) + len(item.Data) + 1023) / 1024
+				items++
+			}
+			v.Told()
+		}
+	}
+	b.ReportMetric(float64(units)/float64(hours), "units/machine-hour")
+	b.ReportMetric(float64(items)/float64(hours), "writes/machine-hour")
+}

@@ -298,6 +298,11 @@ func TestOrderOfArrival(t *testing.T) {
 				v.Apply(e)
 			}
 			put(rapid.IntRange(0, len(rows)).Draw(t, "rows"))
+			if rapid.IntRange(0, 3).Draw(t, "looks") == 0 { // which changes nothing
+				figures(v, &h)
+				v.Timeline("m1", h.events[0].Time, h.end())
+				v.Now("m1")
+			}
 			if rapid.IntRange(0, 3).Draw(t, "results") == 0 {
 				told.take(v.Results())
 				told.take(v.Early())

@@ -226,6 +226,28 @@ func TestSavedTwice(t *testing.T) {
 	check(t, "good", only(t, again.Results(), "shift").Sums.Good, 15*oee.Unit)
 }
 
+// TestShorterLateness: a successor whose configuration has a shorter lateness
+// still takes what had waited.
+func TestShorterLateness(t *testing.T) {
+	v := newView(t, plain())
+	f := feed{view: v}
+	events := []oee.Event{state("06:00", "RUN"), made("06:01", 1, 1), made("06:03", 2, 2), made("06:09", 4, 4)}
+	f.apply(events...)
+	items := v.Save("m1")
+	c := plain()
+	c.Lateness = time.Minute
+	again := newView(t, c)
+	if err := again.Restore("m1", items, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	f = feed{view: again}
+	f.apply(events...)
+	f.apply(made("06:20", 8, 8))
+	again.Finish()
+	check(t, "total", only(t, again.Results(), "shift").Sums.Total, 15*oee.Unit)
+	check(t, "late", again.Side(oee.SideLate).Count, 0)
+}
+
 // TestBrokenItems: what is no item is refused, whatever it is.
 func TestBrokenItems(t *testing.T) {
 	v := newView(t, plain())

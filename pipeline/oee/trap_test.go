@@ -519,6 +519,39 @@ func TestParseUnits(t *testing.T) {
 	}
 }
 
+// Of two events of one time the second is a retry if it has the same ID, or,
+// without one, says the same; unless all are to count.
+func TestDuplicates(t *testing.T) {
+	event := func(id string, n int64) oee.Event {
+		e := made("07:00", n, n)
+		e.ID = id
+		return e
+	}
+	for _, x := range []struct {
+		name   string
+		events []oee.Event
+		keep   bool
+		want   oee.Units
+	}{
+		{"the same", []oee.Event{event("", 1), event("", 1)}, false, oee.Unit},
+		{"the same, kept", []oee.Event{event("", 1), event("", 1)}, true, 2 * oee.Unit},
+		{"another number", []oee.Event{event("", 1), event("", 2)}, false, 3 * oee.Unit},
+		{"one ID", []oee.Event{event("a", 1), event("a", 2)}, true, oee.Unit},
+		{"two IDs", []oee.Event{event("a", 1), event("b", 1)}, false, 2 * oee.Unit},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c := plain()
+			c.KeepDuplicates = x.keep
+			v := newView(t, c)
+			f := feed{view: v}
+			f.apply(state("06:00", "RUN"))
+			f.apply(x.events...)
+			v.Finish()
+			check(t, "total", only(t, v.Results(), "shift").Sums.Total, x.want)
+		})
+	}
+}
+
 // A machine that only tables know: units from one, stops from another. It runs
 // when no table says otherwise. 420 planned, 47 stopped.
 func TestTablesAlone(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,9 +79,10 @@ func TestFilter(t *testing.T) {
 // yet; what waits for a retry passed the one before.
 func TestFilterChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		r := &receiver{answer: func(context.Context, attempt) deliver.Answer {
-			if down {
+			if down.Load() {
 				return answerWith(deliver.ReasonServerError)
 			}
 			return deliver.Answer{Reason: deliver.ReasonDelivered}
@@ -93,7 +95,7 @@ func TestFilterChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		next.Apply()
-		down = false
+		down.Store(false)
 		time.Sleep(time.Hour)
 		if got := r.of("a", deliver.ReasonDelivered); !slices.Equal(got, []int{1, 2, 4}) || s.cursor.Through() != 4 {
 			t.Errorf("delivered %v, settled through %d, want 1, 2 and 4, and 4", got, s.cursor.Through())

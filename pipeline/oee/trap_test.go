@@ -367,6 +367,21 @@ func TestWhereTimeGoes(t *testing.T) {
 	check(t, "changeover", s.Changeover, 0)
 }
 
+// A stop that goes on is none that was short, however short it is so far.
+func TestStopThatGoesOn(t *testing.T) {
+	c := plain()
+	c.MicroStop = 5 * time.Minute
+	v := newView(t, c)
+	f := feed{view: v}
+	f.apply(state("06:00", "RUN"), state("07:00", "STOP"), state("07:04", "STOP"))
+	s := only(t, v.Early(), "shift").Sums
+	check(t, "stopped", s.Stopped, 4*time.Minute)
+	f.apply(state("07:04:30", "RUN"), state("07:05", "RUN"))
+	s = only(t, v.Early(), "shift").Sums
+	check(t, "stopped", s.Stopped, 0)
+	check(t, "slow", s.Slow, 4*time.Minute+30*time.Second)
+}
+
 // Units that are reported while a machine does not run count only if it says
 // so.
 func TestCountWhenRunning(t *testing.T) {

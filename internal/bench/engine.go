@@ -101,9 +101,9 @@ func MeasureEngine(ctx context.Context, o EngineOptions, progress func(string)) 
 					return res, fmt.Errorf("%d destinations, %d keys: %w", destinations, keys, err)
 				}
 				cells = append(cells, c)
+				progress(fmt.Sprintf("round %d of %d: %d destinations, %d keys: %.0f deliveries/s, %.3f µs", round+1, o.Rounds, destinations, keys, c.PerSecond, c.CPU))
 			}
 		}
-		progress(fmt.Sprintf("round %d of %d", round+1, o.Rounds))
 	}
 	each := len(o.Keys) * len(o.Destinations)
 	for i := range each {

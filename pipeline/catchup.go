@@ -124,7 +124,7 @@ func (c *catchUp) demands() []demand {
 	var ds []demand
 	r := s.source.retention()
 	for _, m := range s.members {
-		if m.state == held || m.state == leaving {
+		if m.state == held || m.state == leaving || m.retired {
 			continue
 		}
 		main, keys := m.cursor.wants()
@@ -198,6 +198,8 @@ func (c *catchUp) add(cl *cluster, d demand) {
 	defer s.mu.Unlock()
 	main, keys := d.m.cursor.wants()
 	switch {
+	case d.m.retired:
+		return
 	case d.way == Main && main && d.m.state == behind:
 		cl.main = append(cl.main, d.m)
 	case d.way == Side && len(keys) > 0 && d.m.state != leaving:
@@ -233,7 +235,7 @@ func (c *catchUp) joinLog(d demand) bool {
 	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if main, _ := d.m.cursor.wants(); d.way != Main || !main || s.log == nil || s.atEnd || d.m.state != behind || time.Now().Before(d.m.rejoins) || !reached(d.at, s.log.origin()) {
+	if main, _ := d.m.cursor.wants(); d.way != Main || !main || d.m.retired || s.log == nil || s.atEnd || d.m.state != behind || time.Now().Before(d.m.rejoins) || !reached(d.at, s.log.origin()) {
 		return false
 	}
 	w := s.log.begin() // holds the tail while it is looked at again
@@ -379,7 +381,7 @@ func (c *catchUp) joining(cl *cluster) {
 		return
 	}
 	cl.main = slices.DeleteFunc(cl.main, func(m *member) bool {
-		if m.state != behind {
+		if m.state != behind || m.retired {
 			return false
 		}
 		if now.Before(m.rejoins) || !reached(m.cursor.place().At, cl.pin.taken.Position) {
@@ -446,8 +448,8 @@ func (c *catchUp) mainThrough(cl *cluster, m *member) bool {
 // for, when it is full or others need the room.
 const stuckAfter = 2 * time.Second
 
-// relieve parks, or sends away, what keeps a cluster from reading on, or others
-// from reading at all.
+// relieve parks keys that hold up a member, and sends away what keeps a cluster
+// from reading on, or others from reading at all.
 func (c *catchUp) relieve(cl *cluster) {
 	now := time.Now()
 	through := cl.log.passed.Load()
@@ -456,16 +458,17 @@ func (c *catchUp) relieve(cl *cluster) {
 		return
 	}
 	pressed := c.s.worker.catchUps.pressed(now)
-	if now.Sub(cl.moved) < stuckAfter || cl.log.bytes < readAhead && !pressed {
+	if now.Sub(cl.moved) < stuckAfter {
 		return
 	}
 	cl.moved = now
+	full := cl.log.bytes >= readAhead
 	upTo := through + 1
 	if pressed {
 		upTo = cl.log.head.Index
 	}
 	cl.side = slices.DeleteFunc(cl.side, func(m *member) bool {
-		if m.cursor.sideAt() >= upTo {
+		if !full && !pressed || m.cursor.sideAt() >= upTo {
 			return false
 		}
 		m.sub.Leave(m.cursor, Side)
@@ -475,7 +478,7 @@ func (c *catchUp) relieve(cl *cluster) {
 		if m.cursor.through() >= upTo || m.sub.Park(m.cursor, upTo, mostParked(m.cursor, len(cl.log.byKey))) {
 			return false
 		}
-		if !pressed && len(cl.main)+len(cl.side) == 1 {
+		if !pressed && (!full || len(cl.main)+len(cl.side) == 1) {
 			return false // it keeps nobody waiting
 		}
 		m.sub.Leave(m.cursor, Main)
@@ -523,9 +526,8 @@ func (c *catchUp) wanted(cl *cluster) bool {
 // its members go there.
 func (c *catchUp) overtaken(cl *cluster) bool {
 	return slices.ContainsFunc(c.clusters, func(x *cluster) bool {
-		tail := cl.log.origin()
-		return x != cl && !x.over && x.began.Before(cl.began) && !cl.fresh &&
-			ordered(tail) && ordered(x.last) && x.last.Compare(cl.last) >= 0 && x.log.origin().Compare(tail) <= 0
+		return x != cl && x.began.Before(cl.began) && !cl.fresh && ordered(cl.last) && ordered(x.last) && x.last.Compare(cl.last) >= 0 &&
+			x.takes(demand{at: cl.log.origin()})
 	})
 }
 

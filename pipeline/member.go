@@ -27,6 +27,7 @@ type member struct {
 	// Guarded by the shard's mu.
 	state   memberState
 	gone    chan struct{} // closed when it has left; nil: it is not leaving
+	retired bool          // the shard is to be given up: it begins nothing more
 	rejoins time.Time     // not before this does it join the shard log
 	since   time.Time     // its first unsettled record arrived no earlier, parked keys aside; zero: not known
 	keys    time.Time     // likewise of its parked keys that have no lane
@@ -237,6 +238,56 @@ func (m *member) quit() {
 	for _, way := range []Way{Main, Side, Kept} {
 		m.sub.Leave(m.cursor, way)
 	}
+}
+
+// slowly is after how long a record that was attempted, and is not settled, makes
+// its subscriber slow.
+const slowly = 250 * time.Millisecond
+
+// retire ends those who are slow before the shard is given up or planned anew,
+// while the others go on: nobody waits for attempts that hang.
+// It returns when nothing of them is in flight, or most of the drain time-out is
+// over.
+func (s *shard) retire(ctx context.Context) {
+	s.drainBy = time.Now().Add(s.worker.drainTimeout)
+	end := time.NewTimer(s.worker.drainTimeout * 3 / 4)
+	defer end.Stop()
+	ticker := time.NewTicker(relieveEvery)
+	defer ticker.Stop()
+	for s.retiring() {
+		select {
+		case <-ticker.C:
+		case <-end.C:
+			return
+		case <-s.source.over:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// retiring retires whoever is to be, and says whether something of them is in
+// flight.
+func (s *shard) retiring() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	busy := false
+	for _, m := range s.members {
+		if m.state == held || m.state == leaving {
+			busy = busy || m.state == leaving
+			continue
+		}
+		if !m.retired && m.sub.Slow(m.cursor, slowly) && !s.worker.shared {
+			if m.state == live {
+				s.leave(m, time.Now())
+			}
+			m.quit()
+			m.retired = true
+		}
+		busy = busy || m.retired && m.sub.Busy(m.cursor)
+	}
+	return busy
 }
 
 // drain lets every member finish what it has begun, for as long as the drain

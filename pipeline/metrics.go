@@ -24,15 +24,17 @@ type Metrics struct {
 	catchUpReads   *prometheus.CounterVec
 	catchUpRecords *prometheus.CounterVec
 
-	savedAge *prometheus.Desc
-	laggards *prometheus.Desc
-	parked   *prometheus.Desc
-	trim     *prometheus.Desc
-	window   *prometheus.Desc
+	savedAge     *prometheus.Desc
+	laggards     *prometheus.Desc
+	parked       *prometheus.Desc
+	trim         *prometheus.Desc
+	window       *prometheus.Desc
+	catchUpBytes *prometheus.Desc
 
-	mu     sync.Mutex
-	budget *budget
-	shards map[shardLabel]*shard
+	mu               sync.Mutex
+	budget, catchUps *budget
+	room             *room
+	shards           map[shardLabel]*shard
 }
 
 type shardLabel struct{ source, shard string }
@@ -72,6 +74,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"Seconds since the shard's positions were last saved: written to the lease table, or confirmed unchanged by a renewal.", []string{"source", "shard"}, nil),
 		window: prometheus.NewDesc("shardline_pipeline_window_bytes",
 			"Bytes that the shard logs hold or have reserved for reads.", nil, nil),
+		catchUpBytes: prometheus.NewDesc("shardline_pipeline_catch_up_bytes",
+			"Bytes held or reserved for those who are behind: the logs of catch-up, and records of lanes that no log has any more.", nil, nil),
 		shards: make(map[shardLabel]*shard),
 	}
 	reg.MustRegister(m.up, m.gaps, m.garbage, m.holes, m.unreadable, m.keyless, m.duplicates, m.forgotten, m.ordered, m.catchUpReads, m.catchUpRecords, m)
@@ -83,6 +87,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.savedAge
 	ch <- m.window
+	ch <- m.catchUpBytes
 	ch <- m.laggards
 	ch <- m.parked
 	ch <- m.trim
@@ -94,6 +99,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	defer m.mu.Unlock()
 	if m.budget != nil {
 		ch <- prometheus.MustNewConstMetric(m.window, prometheus.GaugeValue, float64(m.budget.Used()))
+		ch <- prometheus.MustNewConstMetric(m.catchUpBytes, prometheus.GaugeValue, float64(m.catchUps.Used()+m.room.used.Load()))
 	}
 	type label struct{ source, destination string }
 	laggards, parked, trim := make(map[label]int), make(map[label]int), make(map[label]time.Duration)
@@ -139,10 +145,10 @@ func (m *Metrics) desire(d checkpoint.Desired) {
 	}
 }
 
-func (m *Metrics) watch(b *budget) {
+func (m *Metrics) watch(b, catchUps *budget, r *room) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.budget = b
+	m.budget, m.catchUps, m.room = b, catchUps, r
 }
 
 // serve counts a shard as owned until the function that it returns is called.

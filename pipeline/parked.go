@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"math/bits"
 	"sync/atomic"
 
 	"github.com/shardline/shardline/checkpoint"
@@ -58,19 +57,6 @@ func (c *Cursor) wayOfParked(key string) (Way, bool) {
 		return Side, true
 	}
 	return Kept, true
-}
-
-// Moves says whether others go on while the first unsettled entries of the main
-// way do not: an eighth at least of what it has taken behind those is settled.
-func (c *Cursor) Moves() bool {
-	if c.main == nil {
-		return false
-	}
-	settled := 0
-	for _, word := range c.main.out {
-		settled += bits.OnesCount64(word)
-	}
-	return uint64(8*settled) >= c.main.taken.Index-c.main.done.Load().Index
 }
 
 // Parked is how many keys are parked.

@@ -37,8 +37,9 @@ type shard struct {
 	enlisted []*subscriptions // whose subscribers may be members, the present ones last; owned by run, and by watch while that runs
 	leaving  sync.WaitGroup   // the members that leave while the shard is served
 
-	stale    stale    // owned by the reading
-	patience patience // likewise
+	stale    stale     // owned by the reading
+	patience patience  // likewise
+	drainBy  time.Time // when what drains is given up; of the watch, then of the drain
 
 	mu         sync.Mutex
 	plan       plan
@@ -207,7 +208,7 @@ func (s *shard) begin(p plan, parents []checkpoint.Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.plan, s.members, s.checkpoint, s.frozen = p, nil, p.taken, nil
-	s.log, s.atEnd, s.ahead, s.pins, s.stale = nil, false, false, nil, stale{}
+	s.log, s.atEnd, s.ahead, s.pins, s.stale, s.drainBy = nil, false, false, nil, stale{}, time.Time{}
 	if s.final = p.taken == checkpoint.ShardEnd; !s.final {
 		s.log = s.newLog(p.taken)
 	}
@@ -284,7 +285,10 @@ func (s *shard) newLog(origin checkpoint.Position) *Log {
 
 // drainAll waits until the members have finished what they have begun.
 func (s *shard) drainAll(ctx context.Context, members []*member, cancelAttempts context.CancelCauseFunc) {
-	ctx, cancel := context.WithTimeout(ctx, s.worker.drainTimeout)
+	if s.drainBy.IsZero() {
+		s.drainBy = time.Now().Add(s.worker.drainTimeout)
+	}
+	ctx, cancel := context.WithDeadline(ctx, s.drainBy)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, m := range members {
@@ -364,7 +368,7 @@ func (s *shard) rebase() bool {
 	var first []*member
 	var at checkpoint.Position
 	for _, m := range s.of(behind) {
-		if !m.sub.Wants() {
+		if m.retired || !m.sub.Wants() {
 			continue
 		}
 		switch p := m.cursor.place().At; {

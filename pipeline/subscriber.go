@@ -1,6 +1,9 @@
 package pipeline
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Subscriber gets the records of shards through cursors and settles them:
 // each is delivered, dead-lettered, or filtered out.
@@ -30,6 +33,10 @@ type Subscriber interface {
 	// if they were read. One that is down does not: that costs no reads. Never
 	// blocks.
 	Wants() bool
+	// Slow says whether c is to be given up without waiting for all that was begun:
+	// the subscriber is stopped, or a record is not settled although its first
+	// attempt was longer ago than that. Never blocks.
+	Slow(c *Cursor, than time.Duration) bool
 	// Busy says whether anything of c is in flight. Never blocks.
 	Busy(c *Cursor) bool
 	// Drain begins no record above the highest on the main way that was begun

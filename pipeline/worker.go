@@ -65,7 +65,7 @@ func NewWorker(c Config) *Worker {
 		store: bounded{checkpoint.Measure(c.Store, c.LeaseMetrics), c.Failover / 2}, format: c.Format, failover: c.Failover, drainTimeout: c.DrainTimeout, shared: c.SharedWithKCL,
 		budget: newBudget(c.Window), catchUps: newBudget(readBytes + max(c.Window/2, readAhead)), room: &room{limit: c.Window / 8}, metrics: c.Metrics, logger: c.Logger, table: errNotYet,
 	}
-	w.metrics.watch(w.budget)
+	w.metrics.watch(w.budget, w.catchUps, w.room)
 	w.desired = newDesired(w.store, c.Metrics, c.Logger)
 	for _, s := range c.Sources {
 		w.sources = append(w.sources, newSource(s, c.Format, c.Logger, c.Metrics))

@@ -291,6 +291,12 @@ func (i *inbox) Leave(c *pipeline.Cursor, way pipeline.Way) {
 
 func (i *inbox) Park(*pipeline.Cursor, uint64, int) bool { return false }
 
+func (i *inbox) Slow(*pipeline.Cursor, time.Duration) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.shut
+}
+
 func (i *inbox) Busy(*pipeline.Cursor) bool { return false }
 
 func (i *inbox) Wants() bool {

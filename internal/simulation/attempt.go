@@ -37,6 +37,7 @@ func (c *checker) began(a *attempt) {
 			c.broken("P1", "%s gets %s from %s for the first time before %s is settled", t.name, r.name(), p.id, t.stream.keys[r.key][n].name())
 		}
 		t.top[r.key] = r.index
+		t.waited[r.key] = max(t.waited[r.key], time.Since(r.arrival))
 	} else if c.world.quiet.Load() && t.settled[r] {
 		c.broken("P6", "%s gets %s again from %s, although nothing went wrong since it was settled", t.name, r.name(), p.id)
 	}

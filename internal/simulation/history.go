@@ -67,8 +67,14 @@ func Run(seed uint64) Report {
 	h.check.failover = failover
 	h.check.starts = make(map[string]start)
 	h.plan()
+	h.watchMemory()
 	h.play()
 	h.end()
+	return h.report(seed)
+}
+
+// report ends what is left of the history, and says what came of it.
+func (h *history) report(seed uint64) Report {
 	h.over.Store(true)
 	for _, p := range h.processes {
 		<-p.done

@@ -218,6 +218,7 @@ func (c *client) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput, _ 
 		if time.Since(time.Unix(0, issued)) > iteratorLife || w.fault(place, "stream: expired iterator", 0.02) {
 			return &types.ExpiredIteratorException{Message: aws.String("Iterator expired")}
 		}
+		c.stream.reads++
 		c.records(out, h, max(index, h.trimmed), place)
 		return nil
 	})
@@ -232,6 +233,9 @@ func (c *client) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput, _ 
 func (c *client) records(out *kinesis.GetRecordsOutput, h *shard, index int, place string) int {
 	w := c.process.world
 	n := min(len(h.records)-index, 1+w.dice.below(place, 40))
+	if w.plenty {
+		n = min(len(h.records)-index, 500)
+	}
 	if n > 0 && w.fault(place, "stream: empty read that is not the tip", 0.05) {
 		n = 0
 	}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 var errCrashed = errors.New("the process is dead")
@@ -26,8 +29,10 @@ type process struct {
 	dead   chan struct{} // closed by crash
 	armed  crashPoint    // where it crashes next
 	cancel context.CancelFunc
-	done   chan struct{} // closed when everything of it has returned
-	err    error         // what its Run returned; set before done
+	done   chan struct{}                       // closed when everything of it has returned
+	err    error                               // what its Run returned; set before done
+	window int64                               // its budget for shard logs; set before memory
+	memory atomic.Pointer[prometheus.Registry] // its metrics; nil: none yet
 
 	reloads chan configuration // what it is to go over to while it works; bounded: who does not get to it is stopped
 

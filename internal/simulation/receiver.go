@@ -29,6 +29,9 @@ type receiver struct {
 	name  string
 	mood  mood      // guarded by world.mu
 	until time.Time // of mood; guarded by world.mu
+
+	sick    *sick // in a history of isolation; nil: it is well; guarded by world.mu
+	wasSick *sick // as it is, or would be
 }
 
 // reply is a receiver's answer as the sender sees it.
@@ -115,9 +118,13 @@ func (w *world) answer(to *receiver, a *attempt) (reply, time.Duration) {
 	if time.Now().After(to.until) {
 		now = healthy
 	}
+	ill := to.sick != nil && (to.sick.key == "" || to.sick.key == a.record.key)
+	if ill {
+		now = to.sick.mood
+	}
 	w.mu.Unlock()
 	switch {
-	case w.calm.Load():
+	case w.calm.Load() && !ill:
 		return reply{status: 200}, quick
 	case now == slow || w.fault(place, "receiver: slow answer", 0.02):
 		return reply{status: 200}, w.dice.span(place, time.Second, 6*time.Second)

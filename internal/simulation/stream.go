@@ -23,6 +23,7 @@ type stream struct {
 	shards  []*shard             // in the order of their creation; trimmed ones too
 	byID    map[string]*shard    // every shard that there ever was
 	indexes map[string]int       // records so far of each key
+	reads   int                  // calls of GetRecords that gave something, or nothing
 	keys    map[string][]*record // every record by key, in the order of the stream
 	kpl     bool                 // its producer aggregates
 	fanOut  bool                 // it is read by enhanced fan-out

@@ -17,11 +17,12 @@ type truth struct {
 	start   start
 	timed   bool // it began as a new one, at start.time
 	settled map[*record]bool
-	excused map[*record]bool // from before its start
-	saved   map[*record]bool // dead-lettered before its stream trims it, attempted or not
-	refused map[*record]bool // an answer said that it will never be taken
-	last    map[string]int   // by key: index of the last attempt
-	top     map[string]int   // by key: highest index that was attempted
+	excused map[*record]bool         // from before its start
+	saved   map[*record]bool         // dead-lettered before its stream trims it, attempted or not
+	refused map[*record]bool         // an answer said that it will never be taken
+	last    map[string]int           // by key: index of the last attempt
+	top     map[string]int           // by key: highest index that was attempted
+	waited  map[string]time.Duration // by key: the longest from an arrival to the first attempt
 	flight  map[string]*attempt
 	fronts  map[*shard]int // records from the front of a shard that are through
 	lineage map[string]int // the same along a key's lineage
@@ -33,7 +34,7 @@ func (w *world) truthOf(s *stream, name string, begin start) *truth {
 	t := s.truths[name]
 	if t == nil {
 		t = &truth{stream: s, name: name, start: begin, settled: make(map[*record]bool), excused: make(map[*record]bool),
-			refused: make(map[*record]bool), saved: make(map[*record]bool), last: make(map[string]int), top: make(map[string]int), flight: make(map[string]*attempt),
+			refused: make(map[*record]bool), saved: make(map[*record]bool), last: make(map[string]int), top: make(map[string]int), waited: make(map[string]time.Duration), flight: make(map[string]*attempt),
 			fronts: make(map[*shard]int), lineage: make(map[string]int)}
 		for _, h := range s.shards {
 			t.excuse(h.records[:h.trimmed])

@@ -51,6 +51,8 @@ func (h *history) work(ctx context.Context, p *process, c configuration) error {
 		DrainTimeout: drainTimeout, Metrics: pipeline.NewMetrics(reg), LeaseMetrics: checkpoint.NewMetrics(reg),
 		Logger: logger, Clock: p.clock,
 	}
+	p.window = config.Window
+	p.memory.Store(reg)
 	if !h.calm.Load() {
 		config.MaxLeases = pick(h.dice, "leases "+p.id, 0, 0, 0, 2)
 	}
@@ -142,6 +144,9 @@ func (h *history) destination(p *process, name string, letters letterBox, metric
 		Probes:      deliver.Probes{Initial: 2 * time.Second, Max: 8 * time.Second},
 		Breaker:     deliver.Breaker{Failures: pick(h.dice, "breaker "+name, 0, 3, 10), OpenFor: time.Second},
 		DeadLetters: letters, Transport: transport{p, to}, Metrics: metrics, Logger: logger}
+	if to.wasSick != nil {
+		d.Concurrency += 4 // an attempt of one key that hangs is not all that there may be
+	}
 	if h.bears > 0 {
 		d.BeforeTrim = retention - h.bears
 	}

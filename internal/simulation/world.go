@@ -16,6 +16,7 @@ type world struct {
 	began      time.Time
 	format     checkpoint.KeyFormat
 	bears      time.Duration  // how old a record is that its subscribers save before the stream trims it; 0: they do not
+	plenty     bool           // a read gives what there is, as the service does, and not a part of it
 	calm       atomic.Bool    // no faults any more
 	over       atomic.Bool    // only what has crashed is left
 	quiet      atomic.Bool    // from here on nothing is delivered twice

@@ -72,6 +72,9 @@ func (d *Destination) judge(l *lane, answer Answer, now time.Time) {
 	reason := answer.Reason
 	class := reason.Class()
 	d.log.answered(d, reason, now)
+	if class == Delivered {
+		d.passed = now
+	}
 	if answer.Warnings > 0 {
 		d.log.warned(d, l, answer, now)
 	}

@@ -44,7 +44,8 @@ type Destination struct {
 	running  int     // goroutines, at most concurrency
 	starting int     // those of them that have not looked for a lane yet
 	writers  writers
-	inFlight int // attempts
+	inFlight int       // attempts
+	passed   time.Time // when an attempt last delivered
 	timer    *time.Timer
 	timerAt  time.Time // when it fires; zero: it does not
 	rng      *rand.Rand

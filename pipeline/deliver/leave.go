@@ -45,8 +45,9 @@ func (d *Destination) Leave(c *pipeline.Cursor, way pipeline.Way) {
 const stuckAfter = 250 * time.Millisecond
 
 // Park implements pipeline.Subscriber. A lane that waits for its first turn, or
-// whose attempt has just begun, is not stuck: then the whole destination is slow,
-// or all will be well in a moment.
+// whose attempt has just begun, is not stuck, nor is one while nothing else
+// passes: then the whole destination is slow or down, or all will be well in a
+// moment.
 func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -56,15 +57,15 @@ func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
 		return false // it is not a few keys
 	}
 	d.takeTo(a, upTo) // what was not even taken may be stuck, too
-	if !c.Moves() {
-		return false // nothing goes on
-	}
 	var stuck []*lane
 	for _, l := range a.lanes {
 		if l.entry.Index > upTo || c.Way(l.entry) != pipeline.Main {
 			continue
 		}
 		if l.letter == nil && (l.place == ready && l.attempts == 0 || l.place == flying && now.Sub(l.last) < stuckAfter) {
+			return false
+		}
+		if l.place != held && !d.passes(l) {
 			return false
 		}
 		stuck = append(stuck, l)
@@ -85,6 +86,35 @@ func (d *Destination) Park(c *pipeline.Cursor, upTo uint64, most int) bool {
 	return true
 }
 
+// passes says whether something has passed since a lane began to hold up others:
+// with its first attempt, or its key's limit. d.mu is held.
+func (d *Destination) passes(l *lane) bool {
+	if l.attempts == 0 && l.place == waiting {
+		return d.passed.After(l.due.Add(-interval(d.keyRateLimit)))
+	}
+	return !d.passed.Before(l.first)
+}
+
+// Slow implements pipeline.Subscriber.
+func (d *Destination) Slow(c *pipeline.Cursor, than time.Duration) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attached[c]
+	if a == nil || len(a.lanes) == 0 {
+		return false
+	}
+	if d.stopped() {
+		return true
+	}
+	now := time.Now()
+	for _, l := range a.lanes {
+		if l.attempts > 0 && now.Sub(l.first) > than {
+			return true
+		}
+	}
+	return false
+}
+
 // Wants implements pipeline.Subscriber: a destination that is stopped wants a
 // record to probe with, when that is due and it has none anywhere. One that a
 // command holds wants nothing.
@@ -96,6 +126,8 @@ func (d *Destination) Wants() bool {
 	case d.orders.all:
 		return false
 	case h.cause == notStopped:
+		return true
+	case h.alone: // another key's record probes at once
 		return true
 	case h.prober != nil || h.lane != nil || d.ready.n > 0 || h.probeAt.After(time.Now()):
 		return false

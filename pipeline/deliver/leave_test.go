@@ -144,14 +144,14 @@ func TestWants(t *testing.T) {
 		{"nothing", func(*shore, *receiver, *atomic.Bool) {}, []bool{true, true, true}},
 		{"held, its probe's shard gone", func(s *shore, _ *receiver, down *atomic.Bool) {
 			down.Store(true)
-			s.put("a")
+			s.put("a", "b")
 			synctest.Wait()
 			s.leave(pipeline.Main)
 			s.leave(pipeline.Kept)
 		}, []bool{false, true, false}},
 		{"held, with its probe", func(s *shore, _ *receiver, down *atomic.Bool) {
 			down.Store(true)
-			s.put("a")
+			s.put("a", "b")
 			synctest.Wait()
 			s.leave(pipeline.Main)
 		}, []bool{false, false, false}},
@@ -168,7 +168,7 @@ func TestWants(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var down atomic.Bool
 					r := &receiver{answer: while(&down, reason)}
-					s := newShore(begin(t, deliver.Config{Transport: r, Breaker: deliver.Breaker{Failures: 1}}))
+					s := newShore(begin(t, deliver.Config{Transport: r, Breaker: deliver.Breaker{Failures: 2}}))
 					c.stop(s, r, &down)
 					for i, want := range c.want {
 						if i == 1 {

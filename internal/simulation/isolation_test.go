@@ -13,7 +13,7 @@ const (
 	// makeWay is what others may lose to those that are sick: the patience with a
 	// full log, or the second for which a shard's end waits for the slowest, and a
 	// look at the leases.
-	makeWay = 3 * time.Second
+	makeWay = 5 * time.Second
 	// moved is what the other keys of one with a sick key may lose when its shard
 	// moves: they wait for what is in flight of that key, at most three quarters of
 	// the drain time-out, and are laggards then.

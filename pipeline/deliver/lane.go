@@ -149,6 +149,36 @@ func (q *queue) pop() *lane {
 	return l
 }
 
+// anyFresh says whether there is a lane whose record was never attempted.
+func (q *queue) anyFresh() bool {
+	for l := q.front; l != nil; l = l.next {
+		if l.attempts == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// fresh takes the first lane whose record was never attempted; nil: there is none.
+func (q *queue) fresh() *lane {
+	var before *lane
+	for l := q.front; l != nil; before, l = l, l.next {
+		if l.attempts > 0 {
+			continue
+		}
+		if before == nil {
+			return q.pop()
+		}
+		if before.next = l.next; q.back == l {
+			q.back = before
+		}
+		l.place, l.next = parked, nil
+		q.n--
+		return l
+	}
+	return nil
+}
+
 // dropIf removes lanes.
 func (q *queue) dropIf(gone func(*lane) bool) {
 	var rest queue

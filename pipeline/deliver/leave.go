@@ -115,6 +115,10 @@ func (d *Destination) Slow(c *pipeline.Cursor, than time.Duration) bool {
 	return false
 }
 
+// beforeProbe is how long before a probe a record is wanted that has not failed
+// yet.
+const beforeProbe = 2 * time.Second
+
 // Wants implements pipeline.Subscriber: a destination that is stopped wants a
 // record to probe with, when that is due and it has none anywhere. One that a
 // command holds wants nothing.
@@ -129,6 +133,8 @@ func (d *Destination) Wants() bool {
 		return true
 	case h.alone: // another key's record probes at once
 		return true
+	case h.cause == openCircuit && h.prober == nil && !d.ready.anyFresh():
+		return time.Until(h.probeAt) < beforeProbe // all that has failed may be these
 	case h.prober != nil || h.lane != nil || d.ready.n > 0 || h.probeAt.After(time.Now()):
 		return false
 	}

@@ -101,6 +101,9 @@ func (d *Destination) prober(now time.Time) *lane {
 	}
 	l := h.lane
 	if l == nil || h.probeAt.After(now) {
+		if l := d.ready.fresh(); l != nil {
+			return l // one that has failed says less
+		}
 		return d.ready.pop()
 	}
 	h.lane, l.place = nil, parked

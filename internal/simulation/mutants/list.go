@@ -250,7 +250,7 @@ var mutants = []mutant{
 `, ``},
 	}},
 	{"a drain gives up at once", []change{
-		{"pipeline", `context.WithTimeout(ctx, s.worker.drainTimeout)`, `context.WithTimeout(ctx, time.Nanosecond)`},
+		{"pipeline", `context.WithDeadline(ctx, s.drainBy)`, `context.WithDeadline(ctx, time.Now().Add(time.Nanosecond))`},
 	}},
 	{"a removal goes lease by lease", []change{
 		{"checkpoint", `case r.Set == 0 && allQuiet(leases, r.Version):

@@ -244,7 +244,7 @@ func (m *member) quit() {
 // its subscriber slow.
 const slowly = 250 * time.Millisecond
 
-// retire ends those who are slow before the shard is given up or planned anew,
+// retire ends those who are slow before the shard is given up,
 // while the others go on: nobody waits for attempts that hang.
 // It returns when nothing of them is in flight, or most of the drain time-out is
 // over.

@@ -177,6 +177,9 @@ func (s *shard) gone(ctx context.Context, log *Log, lease checkpoint.Lease) (Bat
 	}
 	batch := Batch{End: true, Gap: &Gap{From: log.head.Position, Since: log.head.Arrival}}
 	for _, c := range shards {
+		if c.ID == lease.Shard && !c.Closed { // its children are not in it yet
+			return Batch{}, fmt.Errorf("shard %s is gone, and a listing has it open: that one is old", lease.Shard)
+		}
 		for _, parent := range c.Parents {
 			if parent == lease.Shard {
 				batch.Children = append(batch.Children, c)

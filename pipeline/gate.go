@@ -26,7 +26,7 @@ func (s *shard) watch(ctx, attempts context.Context, lease checkpoint.Lease) err
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-s.tenure.Draining():
-			s.retire(ctx)
+			s.retireSlow(ctx)
 			return errDraining
 		case <-s.source.over:
 			return errReplaced

@@ -244,11 +244,11 @@ func (m *member) quit() {
 // its subscriber slow.
 const slowly = 250 * time.Millisecond
 
-// retire ends those who are slow before the shard is given up,
+// retireSlow ends those who are slow before the shard is given up,
 // while the others go on: nobody waits for attempts that hang.
 // It returns when nothing of them is in flight, or most of the drain time-out is
 // over.
-func (s *shard) retire(ctx context.Context) {
+func (s *shard) retireSlow(ctx context.Context) {
 	s.drainBy = time.Now().Add(s.worker.drainTimeout)
 	end := time.NewTimer(s.worker.drainTimeout * 3 / 4)
 	defer end.Stop()

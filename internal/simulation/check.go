@@ -30,6 +30,7 @@ type checker struct {
 	violations []violation
 	former     map[*shard]bool          // somebody who was on its roster was removed
 	leaving    map[string]time.Duration // subscribers that are being removed, since when
+	replays    map[string]time.Duration // when a replay of a subscriber was last ordered
 	taken      map[string]time.Duration // by lease key: when it was taken the last time
 	removed    map[string]bool          // those that were, and may have begun anew
 	joins      map[string]bool          // those that may have come to a process that works

@@ -72,8 +72,11 @@ func (h *history) give(c checkpoint.Command) bool {
 	h.mu.Lock() // a removal takes the checker's claims away with it
 	defer h.mu.Unlock()
 	a, err := checkpoint.Give(context.Background(), h.table, c, time.Now())
-	if err == nil && c.Verb == checkpoint.RemoveVerb {
+	switch {
+	case err == nil && c.Verb == checkpoint.RemoveVerb:
 		h.check.remove(c.Destinations[0])
+	case err == nil && c.Verb == checkpoint.ReplayVerb:
+		h.check.replays[c.Destinations[0]] = h.now()
 	}
 	if errors.Is(err, checkpoint.ErrRefused) {
 		h.happened("command: refused")
@@ -144,6 +147,11 @@ func (c *checker) desires(before, after checkpoint.Desired) {
 			c.replayed(name, r)
 		case r.Set == 0 && after.Wish(name).Replay.Set > 0:
 			c.world.logf("the replay of %s is being set", name)
+			for _, s := range c.world.streams {
+				if s.truths[name] != nil {
+					c.quiet(s, name, r.Version, c.replays[name], "its replay is set")
+				}
+			}
 		}
 		switch r := w.Removal; {
 		case r == nil:
@@ -193,19 +201,25 @@ func (c *checker) left(name string) {
 }
 
 // forgets checks that a lease lets a name go only when nobody delivers to it any
-// more: every lease of the stream that had an owner when the removal was ordered
-// has acknowledged it, or has been taken since.
+// more.
 func (c *checker) forgets(x write, h *shard) {
 	for name, since := range c.leaving {
 		w := c.world.desired().Wish(name).Removal
 		if w == nil || !x.before.Lists(name) || x.after.Lists(name) {
 			continue
 		}
-		for _, q := range h.stream.shards {
-			l, found := c.world.lease(c.world.leaseKey(q))
-			if found && holder(l) != "" && l.Acknowledged < w.Version && c.taken[l.Key] < since {
-				c.broken("command", "the lease of %s forgets %s, whom %s may still deliver records of %s", h.name(), name, holder(l), q.name())
-			}
+		c.quiet(h.stream, name, w.Version, since, "the lease of "+h.name()+" forgets it")
+	}
+}
+
+// quiet checks that nobody delivers to a name any more: every lease of the stream
+// that had an owner when a command was ordered has acknowledged it, or has been
+// taken since.
+func (c *checker) quiet(s *stream, name string, version int64, since time.Duration, what string) {
+	for _, q := range s.shards {
+		l, found := c.world.lease(c.world.leaseKey(q))
+		if found && holder(l) != "" && l.Acknowledged < version && c.taken[l.Key] < since {
+			c.broken("command", "%s may still deliver records of %s to %s, and %s", holder(l), q.name(), name, what)
 		}
 	}
 }

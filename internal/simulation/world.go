@@ -44,7 +44,7 @@ const logLines = 30_000
 func newWorld(seed uint64) *world {
 	w := &world{dice: newDice(seed), began: time.Now(), counts: make(map[string]int), storms: make(map[string]time.Time),
 		byNumber: make(map[spot]*record), table: &checkpoint.Memory{}, written: make(map[string]time.Time)}
-	w.check = &checker{world: w, ever: make(map[*shard]map[string]bool), former: make(map[*shard]bool), leaving: make(map[string]time.Duration), taken: make(map[string]time.Duration), removed: make(map[string]bool), joins: make(map[string]bool), settled: make(map[string]int)}
+	w.check = &checker{world: w, ever: make(map[*shard]map[string]bool), former: make(map[*shard]bool), leaving: make(map[string]time.Duration), replays: make(map[string]time.Duration), taken: make(map[string]time.Duration), removed: make(map[string]bool), joins: make(map[string]bool), settled: make(map[string]int)}
 	return w
 }
 

@@ -81,7 +81,7 @@ func TestRunRefusesAConfiguration(t *testing.T) {
 		"poll_interval":                   "poll_intervall",
 		"initial_position: trim_horizon":  "initial_position: earliest",
 		"subscribers: all_destinations":   "subscribers: [channl]",
-		"dead_letters: failed}\ndead_let": "dead_letters: filed, filter: mine}\ndead_let",
+		"dead_letters: failed}\ndead_let": "dead_letters: filed, filter: hotel = 7}\ndead_let",
 	} {
 		if !strings.Contains(bad, old) {
 			t.Fatalf("the configuration has no %q:\n%s", old, bad)
@@ -100,7 +100,7 @@ func TestRunRefusesAConfiguration(t *testing.T) {
 		{"bad.yaml:8:", "initial_position", "earliest", "trim_horizon"},
 		{"bad.yaml:8:", "channl", "did you mean channel?"},
 		{"bad.yaml:11:", "filed", "did you mean failed?"},
-		{"bad.yaml:11:", "filter", "not available in this version"},
+		{"bad.yaml:11:", "filter", "allowed is a condition such as"},
 	} {
 		if p.logged(words...) == "" {
 			t.Errorf("no line has all of %q:\n%s", words, p.tail(20))

@@ -126,7 +126,7 @@ func TestReportRefusals(t *testing.T) {
 		stderr []string
 		stdout bool
 	}{
-		{"a record", reportArgs, []string{"plc.jsonl:7: it is no JSON", "1 of 9 records could not be decoded"}, true},
+		{"a record", reportArgs, []string{"plc.jsonl:7: it is no JSON", "1 of 12 records could not be decoded"}, true},
 		{"a day without data", []string{"--config", "plant.yaml", "--view", "plant-1", "--day", "2026-03-09", "qa=qa.jsonl", "--output", "old.html"},
 			[]string{"view plant-1 has no windows on 2026-03-09: is the input of that day"}, false},
 		{"no day", []string{"--config", "plant.yaml", "--view", "plant-1", "plc=plc.jsonl"}, []string{"--day is required"}, false},

@@ -24,7 +24,7 @@ const (
 // key of one of them, the others get every record as soon as without them, also
 // over a split and a merge; and catch-up reads a shard twice a second at most.
 func TestIsolation(t *testing.T) {
-	n, seed := number(t, "SIMULATE_ISOLATED", 20), number(t, "SIMULATE_SEED", 1)
+	n, seed := number(t, "SIMULATE_ISOLATED", 6), number(t, "SIMULATE_SEED", 1)
 	for s := seed; s < seed+n; s++ {
 		t.Run(fmt.Sprint("seed=", s), func(t *testing.T) {
 			t.Parallel()

@@ -225,6 +225,12 @@ func TestStreamMadeAgain(t *testing.T) {
 			config := s.config(settings{failover: 3 * time.Second, leases: "key_format: " + string(format)})
 			s.some(30, 10)
 			one, two := s.start(config), s.start(config)
+			await(t, "the first one is ready, too", func() error {
+				if status, state := one.readiness(); status != http.StatusOK {
+					return errors.New(state.Reason)
+				}
+				return nil
+			})
 			s.awaitThrough(r)
 			st := s.streams[0]
 			if err := s.aws.DeleteStream(st.arn); err != nil {

@@ -162,8 +162,24 @@ func (c *catchUp) mainThrough(cl *cluster, m *member) bool {
 	if !cl.over {
 		return false
 	}
-	m.sub.Leave(m.cursor, Main)
+	c.leave(cl, m)
 	return true
+}
+
+// leave takes a member off a cluster's log, unless it reads the shard log by now.
+func (c *catchUp) leave(cl *cluster, m *member) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if m.cursor.on(Main, cl.log) {
+		m.sub.Leave(m.cursor, Main)
+	}
+}
+
+// park parks keys of a member that hold up a cluster.
+func (c *catchUp) park(cl *cluster, m *member, upTo uint64) bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return m.park(upTo, mostParked(m.cursor, len(cl.log.byKey)))
 }
 
 // stuckAfter is for how long a cluster whose log does not get smaller is waited
@@ -197,22 +213,23 @@ func (c *catchUp) relieve(cl *cluster) {
 		return true
 	})
 	cl.main = slices.DeleteFunc(cl.main, func(m *member) bool {
-		if m.cursor.through() >= upTo || m.sub.Park(m.cursor, upTo, mostParked(m.cursor, len(cl.log.byKey))) {
+		if m.cursor.through() >= upTo || c.park(cl, m, upTo) {
 			return false
 		}
 		if !pressed && (!full || len(cl.main)+len(cl.side) == 1) {
 			return false // it keeps nobody waiting
 		}
-		m.sub.Leave(m.cursor, Main)
+		c.leave(cl, m)
 		return true
 	})
+	c.s.worker.catchUps.release(cl.log.free()) // who was sent away does not come back to the same place
 }
 
 // retire ends clusters that nobody is in, and the one that has read for longest
 // while others wait for a place.
 func (c *catchUp) retire(waiting bool) {
 	now := time.Now()
-	if waiting {
+	if waiting && len(c.clusters) == maxClusters {
 		oldest := slices.MinFunc(c.clusters, func(a, b *cluster) int { return a.began.Compare(b.began) })
 		if now.Sub(oldest.began) >= turn {
 			c.endCluster(oldest)
@@ -260,7 +277,7 @@ func (c *catchUp) endCluster(cl *cluster) {
 		m.sub.Leave(m.cursor, Side)
 	}
 	for _, m := range cl.main {
-		m.sub.Leave(m.cursor, Main)
+		c.leave(cl, m)
 	}
 	cl.main, cl.side = nil, nil
 }

@@ -183,7 +183,9 @@ func (c *Cursor) leftMain() {
 		}
 	}
 	for e := w.done.Load().next.Load(); e != nil && e.Index <= w.taken.Index; e = e.next.Load() {
-		if !e.skipped(c.atOf(e.Key)) && w.settled(e.Index) && c.parked[e.Key] == nil && !reached(ahead[e.Key], e.Position) {
+		// What a time covers may come behind what it does not: that says nothing.
+		at := c.atOf(e.Key)
+		if !e.skipped(at) && !at.Covers(e.Position, e.Arrival) && w.settled(e.Index) && c.parked[e.Key] == nil && !reached(ahead[e.Key], e.Position) {
 			ahead[e.Key] = e.Position
 		}
 	}

@@ -317,7 +317,7 @@ func (c *Cursor) leftSide() {
 	for e := w.done.Load().next.Load(); e != nil && e.Index <= w.taken.Index; e = e.next.Load() {
 		p := c.parked[e.Key]
 		if _, ours := c.sidekeys[e.Key]; ours && p != nil && e.skip != everybody && w.settled(e.Index) &&
-			p.passed.Covers(e.Position, e.Arrival) && !reached(p.at, e.Position) {
+			p.passed.Covers(e.Position, e.Arrival) && !p.at.Covers(e.Position, e.Arrival) && !reached(p.at, e.Position) {
 			p.at = e.Position
 		}
 	}

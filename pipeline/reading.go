@@ -75,6 +75,8 @@ func (s *shard) rebase() bool {
 		}
 	}
 	if len(first) == 0 {
+		s.unpin(time.Now())
+		s.worker.budget.release(s.log.free()) // nobody reads it
 		return false
 	}
 	s.unpin(time.Now())
@@ -92,6 +94,7 @@ func (s *shard) rebase() bool {
 // readLog reads the shard into its log while there is somebody who reads that.
 func (s *shard) readLog(ctx context.Context, lease checkpoint.Lease) error {
 	w, log := s.worker, s.log
+	s.stale = stale{} // it counts entries of this log
 	places := s.liveplaces()
 	reader := s.source.config.Source.Reader(checkpoint.Shard{ID: lease.Shard, HashFrom: lease.HashFrom, HashTo: lease.HashTo}, log.head.Position)
 	defer reader.Close()

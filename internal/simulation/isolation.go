@@ -7,9 +7,6 @@ import (
 	"github.com/shardline/shardline/checkpoint"
 )
 
-// SickKey is the subscriber one of whose keys is sick.
-const SickKey = "channel-1"
-
 // sick is a receiver that stays as it is until the end of a history.
 type sick struct {
 	mood mood
@@ -19,9 +16,8 @@ type sick struct {
 // Isolation is what came of one history with sick receivers, or without.
 type Isolation struct {
 	Report
-	// Slowest is, by subscriber, the longest time from the arrival of a record to
-	// its first attempt: of the well ones, and of the well keys of those that are
-	// sick for one.
+	// Slowest is, by subscriber that is well, the longest time from the arrival of a
+	// record to its first attempt.
 	Slowest map[string]time.Duration
 	Reads   int // of records, until then
 	Shards  int // that there were in the end
@@ -98,19 +94,16 @@ func (h *history) slowest() map[string]time.Duration {
 	longest := make(map[string]time.Duration)
 	for _, s := range h.streams {
 		for _, t := range s.truths {
-			was := h.receivers[t.name].wasSick
-			if was != nil && was.key == "" {
+			if h.receivers[t.name].wasSick != nil {
 				continue
 			}
-			for key, waited := range t.waited {
-				if was == nil || key != was.key {
-					longest[t.name] = max(longest[t.name], waited)
-				}
+			for _, waited := range t.waited {
+				longest[t.name] = max(longest[t.name], waited)
 			}
 			// What nobody has attempted waits still.
 			for key, all := range t.stream.keys {
 				for _, r := range all[t.top[key]:] {
-					if (was == nil || key != was.key) && !t.needless(r) {
+					if !t.needless(r) {
 						longest[t.name] = max(longest[t.name], time.Since(r.arrival))
 					}
 				}

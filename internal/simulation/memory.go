@@ -13,8 +13,8 @@ func (h *history) watchMemory() {
 	}
 }
 
-// oneRead is what a batch takes at most, with what a log needs for it.
-const oneRead = pipeline.ReadBytes + 4<<20
+// oneRead is what a batch takes at most, with what a log needs for its entries.
+const oneRead = pipeline.ReadBytes + pipeline.ReadRecords*512
 
 // remember checks P5: the shard logs hold at most the window and one read per
 // shard; catch-up, and the lanes that are kept without a log, at most the window

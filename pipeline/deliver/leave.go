@@ -27,7 +27,7 @@ func (d *Destination) Leave(c *pipeline.Cursor, way pipeline.Way) {
 			if l.place == flying {
 				continue
 			}
-		} else if (must || l.attempts > 0) && c.Keep(l.entry, must) {
+		} else if (must || l.attempts > 0 || l.place == held) && c.Keep(l.entry, must) {
 			continue
 		}
 		dropped = append(dropped, l)

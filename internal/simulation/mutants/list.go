@@ -164,7 +164,7 @@ var mutants = []mutant{
 `},
 	}},
 	{"attempts go on when their way has ended, and so does the key", []change{
-		{"pipeline/deliver", `		} else if (must || l.attempts > 0) && c.Keep(l.entry, must) {
+		{"pipeline/deliver", `		} else if (must || l.attempts > 0 || l.place == held) && c.Keep(l.entry, must) {
 			continue
 		}
 `, `		}

@@ -163,7 +163,7 @@ func (c *checker) rosters(x write, h *shard) {
 	lineage := append(h.above(), h)
 	knew := c.anybody(lineage)
 	for _, name := range x.after.Roster {
-		if slices.Contains(x.before.Roster, name) || c.leaves(name) || name == checkpoint.Nobody {
+		if slices.Contains(x.before.Roster, name) || name == checkpoint.Nobody {
 			continue
 		}
 		t := c.world.truthOf(h.stream, name, c.starts[name])

@@ -133,7 +133,8 @@ var mutants = []mutant{
 	}},
 	{"parked keys are not saved", []change{
 		{"pipeline", `			e.Keys[key] = at
-			needed = needed`, `			needed = needed`},
+			needed = needed`, `			delete(e.Keys, key)
+			needed = needed`},
 	}},
 	{"a parked key goes on before what was passed of it", []change{
 		{"pipeline", `if p.lane || p.gate || p.behind(at) {`, `if p.lane || p.gate {`},
@@ -161,13 +162,6 @@ var mutants = []mutant{
 	{"a subscriber that leaves counts as through with what it has taken", []change{
 		{"pipeline", `	w, at := c.main, c.settledThrough()
 `, `	w, at := c.main, c.main.taken.Position
-`},
-	}},
-	{"attempts go on when their way has ended, and so does the key", []change{
-		{"pipeline/deliver", `		} else if (must || l.attempts > 0 || l.place == held) && c.Keep(l.entry, must) {
-			continue
-		}
-`, `		}
 `},
 	}},
 	{"gates of keys are ignored", []change{

@@ -17,7 +17,7 @@ type Expirer interface {
 }
 
 // expireEvery is how often the members' records are looked at for those that the
-// stream is about to trim.
+// stream is about to trim. While nobody is behind it is less often: every quietLook.
 const expireEvery = time.Second
 
 // expire has the members save what the stream is about to trim.

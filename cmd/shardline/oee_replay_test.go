@@ -61,6 +61,12 @@ const (
 // replayed runs "shardline oee replay" in a folder with files.
 func replayed(t *testing.T, files map[string]string, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	return among(t, files, stdin, append([]string{"oee", "replay"}, args...)...)
+}
+
+// among runs a command in a folder with files.
+func among(t *testing.T, files map[string]string, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	folder := t.TempDir()
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
@@ -69,7 +75,7 @@ func replayed(t *testing.T, files map[string]string, stdin string, args ...strin
 	}
 	t.Chdir(folder)
 	var out, errors bytes.Buffer
-	code = run(context.Background(), append([]string{"oee", "replay"}, args...), environment{
+	code = run(context.Background(), args, environment{
 		stdin: strings.NewReader(stdin), stdout: &out, stderr: &errors, getenv: func(string) string { return "" },
 	})
 	return code, out.String(), errors.String()

@@ -14,18 +14,7 @@ import (
 // reported runs "shardline oee report" in a folder with files.
 func reported(t *testing.T, files map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	folder := t.TempDir()
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Chdir(folder)
-	var out, errors bytes.Buffer
-	code = run(context.Background(), append([]string{"oee", "report"}, args...), environment{
-		stdin: strings.NewReader(""), stdout: &out, stderr: &errors, getenv: func(string) string { return "" },
-	})
-	return code, out.String(), errors.String()
+	return among(t, files, "", append([]string{"oee", "report"}, args...)...)
 }
 
 var (

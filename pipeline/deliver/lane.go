@@ -42,7 +42,7 @@ const (
 )
 
 // lane is the queue of one key: an entry that is being worked on, and behind
-// it in the log whatever cursor.Following finds. It is guarded by the
+// it in the log whatever cursor.Settle gives. It is guarded by the
 // destination's mutex; while it is flying, entry, letter and message are read
 // by its goroutine.
 type lane struct {
